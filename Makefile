@@ -12,13 +12,13 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PIP_TARGET PIP_PREFIX PIP_USER VIRT
 export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab docs readme export wheel clean distclean
+.PHONY: help demo test lab docs bench readme export wheel clean distclean
 
 help:      ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.demo      ## The whole path on 128 leukaemia patients and a simulated cohort; writes OUT=report
-	@$(PY) -m onconet.cli demo --out "$(OUT)"
+	@.venv/bin/onconet demo --out "$(OUT)"
 	@echo "Look at $(OUT)/index.html in a browser."
 
 test: .venv/.dev      ## Every check: notebooks, project, wheel, site (JOBS=2 at a time; ARGS go to pytest)
@@ -30,6 +30,9 @@ lab: .venv/.dev      ## JupyterLab on the notebooks
 docs: .venv/.dev      ## The site, into _site (Quarto where it is installed, else smalldocs)
 	@$(PY) docs/build_site.py
 	@echo "Look at _site/index.html in a browser."
+
+bench: .venv/.dev      ## How long things take on this machine (ARGS='--out results' keeps the rows)
+	@$(PY) tests/bench.py $(ARGS)
 
 readme: .venv/.dev      ## README.md from nbs/index.ipynb
 	@$(PY) docs/build_readme.py

@@ -12,11 +12,14 @@ from traitlets.config import Config
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Config({
     'ExtractOutputPreprocessor': {'output_filename_template': 'images/readme_{cell_index}_{index}{extension}'},
-    'NbConvertBase': {'display_data_priority': ['text/markdown', 'image/svg+xml', 'image/png', 'text/html', 'text/plain']}})
+    'NbConvertBase': {'display_data_priority': ['text/markdown', 'image/svg+xml', 'image/png', 'text/html', 'text/plain']},
+    'TagRemovePreprocessor': {'remove_input_tags': {'no-echo'}}})
 
 def shown(cell):
-    "Whether a cell is for readers, and the cell without its directives"
-    if re.search(r'^#\|\s*(hide|export\w*|default_exp)\b', cell.source, re.M): return False
+    "Whether a cell is for readers; its directives become tags"
+    has = lambda what: re.search(rf'^#\|\s*{what}', cell.source, re.M)
+    if has(r'(hide|export\w*|default_exp)\b') or has(r'include:\s*false'): return False
+    if has(r'echo:\s*false'): cell.metadata['tags'] = ['no-echo']
     if cell.cell_type == 'code': cell.source = re.sub(r'^#\|.*\n?', '', cell.source, flags=re.M)
     return bool(cell.source.strip())
 
@@ -26,9 +29,9 @@ def readme(root=ROOT):
     nb.metadata['language_info'] = {'name': 'python'}
     nb.cells = [c for c in nb.cells if shown(c)]
     text,resources = MarkdownExporter(config=CONFIG).from_notebook_node(nb)
-    text = re.sub(r'(?<=\]\()(?=images/|[\w.]+\.ipynb)', 'nbs/', text)
-    text = re.sub(r'(?<=src=")(?=images/)', 'nbs/', text)
-    return re.sub(r'\n{3,}', '\n\n', text).strip() + '\n', resources.get('outputs', {})
+    text = re.sub(r'(?<=\]\()(?=images/|[\w.]+\.ipynb)|(?<=src=")(?=images/)', 'nbs/', text)
+    text = re.sub(r'<style scoped>.*?</style>\n', '', text, flags=re.S)
+    return re.sub(r'\n\s*\n\s*\n', '\n\n', re.sub(r'^[ \t]+$', '', text, flags=re.M)).strip() + '\n', resources.get('outputs', {})
 
 if __name__ == '__main__':
     text,figures = readme()

@@ -6,8 +6,8 @@
 __all__ = ['COLUMNS', 'row', 'read_rows', 'append_rows', 'score_rows', 'summary', 'format_table', 'cross_validate',
            'numbers_and_categories', 'tables_in_fold', 'sklearn_method', 'sklearn_methods', 'benchmark']
 
-# %% ../nbs/60_experiment.ipynb #45c48fe0
-import csv, io, json, time
+# %% ../nbs/60_experiment.ipynb #9d4c48ab
+import csv, json, time
 from functools import lru_cache
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -53,19 +53,18 @@ def read_rows(
         raise OncoError(f"{path}: line {bad.argmax()+2}: value {d['value'][bad.argmax()]!r} is not a number")
     return d.assign(**{c: [float(o) if o else np.nan for o in d[c]] for c in ('value','seconds')})
 
-# %% ../nbs/60_experiment.ipynb #3b78763a
+# %% ../nbs/60_experiment.ipynb #f0c4c8a1
 def append_rows(
     path, # CSV file; made if need be
     rows:list # Dicts from `row`
-)->None:
+):
     "Add rows to a result file"
     for r in rows:
         if set(r)!=set(COLUMNS): raise OncoError(f'{path}: columns {sorted(set(r)^set(COLUMNS))} unknown or missing; a row has {", ".join(COLUMNS)}')
-    path,text = Path(path),io.StringIO(newline='')
-    if path.exists() and path.stat().st_size: read_rows(path); text.write(path.read_text(encoding='utf-8').rstrip('\n')+'\n')
-    else: text.write(','.join(COLUMNS)+'\n')
-    csv.DictWriter(text, COLUMNS, lineterminator='\n').writerows(rows)
-    with write_beside(path) as tmp: tmp.write_text(text.getvalue(), encoding='utf-8')
+    path,old = Path(path),','.join(COLUMNS)
+    if path.exists() and path.stat().st_size: read_rows(path); old = path.read_text(encoding='utf-8').rstrip('\n')
+    with write_beside(path) as tmp, open(tmp, 'w', encoding='utf-8', newline='') as f:
+        f.write(old+'\n'); csv.DictWriter(f, COLUMNS, lineterminator='\n').writerows(rows)
 
 # %% ../nbs/60_experiment.ipynb #4967a3f3
 def score_rows(
@@ -86,14 +85,14 @@ def score_rows(
         out += [row(table, name, dataset, f'{m}_{k}', v, seed=seed, **kw) for k,v in (('lo',lo),('hi',hi))]
     return out
 
-# %% ../nbs/60_experiment.ipynb #3b619db9
+# %% ../nbs/60_experiment.ipynb #7b05957f
 def summary(
     rows, # DataFrame from `read_rows`, or list of dicts
-)->pd.DataFrame: # row, dataset, metric; mean, sd, seeds, lo, hi
+)->pd.DataFrame: # row, dataset, metric, config; mean, sd, seeds, lo, hi
     "Mean, spread over seeds, and interval"
     d = pd.DataFrame(rows, columns=COLUMNS).astype({c:str for c in COLUMNS if c not in ('value','seconds')})
-    key = ['row','dataset','metric']
-    d = d.drop_duplicates(['table',*key,'seed','config'], keep='last')
+    key = ['row','dataset','metric','config']
+    d = d.drop_duplicates(['table',*key,'seed'], keep='last')
     bound = d['metric'].str.extract(r'^(.*)_(lo|hi)$')
     ends = d[bound[1].notna()].assign(metric=bound[0], end=bound[1]).pivot_table(index=key, columns='end', values='value')
     g = d[bound[1].isna()].groupby(key, sort=False)['value'].agg(['mean','std','size'])
@@ -106,7 +105,7 @@ def _cell(o, spread, digits):
     if spread=='interval' and not np.isnan(o.lo): return f'{f(o.mean)} [{f(o.lo)}, {f(o.hi)}]'
     return f'{f(o.mean)} ± {f(o.sd)}' if o.seeds>1 else f(o.mean)
 
-# %% ../nbs/60_experiment.ipynb #30215796
+# %% ../nbs/60_experiment.ipynb #68dd005a
 def format_table(
     rows, # DataFrame from `read_rows`, or list of dicts
     metrics=None, # Metrics to show, in order; default: all
@@ -116,6 +115,8 @@ def format_table(
     "A table to read"
     if spread not in ('interval','sd'): raise OncoError(f"spread is {spread!r}: it can be 'interval' or 'sd'")
     s = summary(rows)
+    if (twice:=s.duplicated(['row','dataset','metric'])).any():
+        raise OncoError(f'{s.row[twice.argmax()]}: rows of several settings in config, such as {s.config[twice.argmax()]}; choose one first')
     s['cell'] = [_cell(o, spread, digits) for o in s.itertuples()]
     metrics = list(s['metric'].unique()) if metrics is None else metrics
     t = s.pivot(index='row', columns=['dataset','metric'], values='cell')
@@ -149,7 +150,7 @@ def numbers_and_categories(
     rest = df.drop(columns=num.columns).astype(object)
     return num.astype(float).to_numpy(), rest.where(rest.notna(), 'missing').astype(str).to_numpy(object)
 
-# %% ../nbs/60_experiment.ipynb #4e1091ea
+# %% ../nbs/60_experiment.ipynb #5992bfe5
 def tables_in_fold(
     cohort, # `Cohort` whose modalities are tables
     modalities, # Names
@@ -159,10 +160,11 @@ def tables_in_fold(
     "Numbers standardised and categories coded, as the training patients teach"
     parts = []
     for m in modalities:
-        if m not in cohort.names: raise OncoError(f'{cohort.name}: no modality {m!r}; it has {", ".join(cohort.names)}')
+        if not isinstance(cohort.modalities.get(m), pd.DataFrame): raise OncoError(f'{cohort.name}: {m!r} is not one of its tables')
+        t = cohort.table(m)[cohort.has(m)].reindex(cohort.ids)
         number = make_pipeline(SimpleImputer(add_indicator=cohort.mixed(m), keep_empty_features=True), StandardScaler())
         code = OneHotEncoder(handle_unknown='ignore', sparse_output=False)
-        for prep,x in zip((number,code), numbers_and_categories(cohort.table(m))):
+        for prep,x in zip((number,code), numbers_and_categories(t)):
             if x.shape[1]: parts.append((prep.fit_transform(x[train]), prep.transform(x[test])))
     return tuple(np.hstack(o) for o in zip(*parts))
 
@@ -179,22 +181,24 @@ def sklearn_method(
         return p
     return method
 
-# %% ../nbs/60_experiment.ipynb #8b23aef5
+# %% ../nbs/60_experiment.ipynb #d9a070f1
+def _l1(seed): return OneVsRestClassifier(LogisticRegression(l1_ratio=1, solver='liblinear', random_state=seed))
+def _l2(seed): return LogisticRegression(max_iter=1000)
+def _best(k, make): return lambda seed: make_pipeline(SelectKBest(f_classif, k=k), make(seed))
+
+# %% ../nbs/60_experiment.ipynb #d8749af1
 def sklearn_methods(
     names=('genomic','clinical'), # Modalities that there are, such as `cohort.names`
 )->dict: # Name -> method
     "Baselines on the genomic table, on the clinical one, and on both"
-    l1 = lambda seed: OneVsRestClassifier(LogisticRegression(l1_ratio=1, solver='liblinear', random_state=seed))
-    l2 = lambda seed: LogisticRegression(max_iter=1000)
-    def chosen(k, make): return lambda seed: make_pipeline(SelectKBest(f_classif, k=k), make(seed))
-    genomic = {'L1 logistic': l1, 'L2 logistic on 30': chosen(30, l2), 'L2 logistic on 100': chosen(100, l2), 'L2 logistic on all': l2,
-               'extra trees on 300': chosen(300, lambda seed: ExtraTreesClassifier(300, random_state=seed)),
-               'random forest': lambda seed: RandomForestClassifier(300, random_state=seed)}
-    out = {k: (m,('genomic',)) for k,m in genomic.items()} | {'clinical only, L2 logistic': (l2,('clinical',)),
-           'genomic + clinical, L1 logistic': (l1,('genomic','clinical'))}
+    forest = lambda kind: lambda seed: kind(300, random_state=seed)
+    genomic = {'L1 logistic': _l1, 'L2 logistic on 30': _best(30, _l2), 'L2 logistic on 100': _best(100, _l2), 'L2 logistic on all': _l2,
+               'extra trees on 300': _best(300, forest(ExtraTreesClassifier)), 'random forest': forest(RandomForestClassifier)}
+    out = {k: (m,('genomic',)) for k,m in genomic.items()} | {'clinical only, L2 logistic': (_l2,('clinical',)),
+           'genomic + clinical, L1 logistic': (_l1,('genomic','clinical'))}
     return {k: sklearn_method(*v) for k,v in out.items() if set(v[1])<=set(names)}
 
-# %% ../nbs/60_experiment.ipynb #1e65e105
+# %% ../nbs/60_experiment.ipynb #a64380d3
 def benchmark(
     cohort, # `Cohort` with a label
     methods:dict, # Name -> method

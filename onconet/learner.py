@@ -32,17 +32,19 @@ class TakeApart(Callback):
     order = -10
     def after_pred(self): self.learn.pred,self.learn.z,self.learn.alpha = self.pred
 
-# %% ../nbs/41_learner.ipynb #3c4ceb1c
+# %% ../nbs/41_learner.ipynb #79bebd24
 class Penalty(Callback):
-    "Add lam*|w|^2 + mu*|W_o|^2 (equation 10) to the training loss"
+    "Add lam*|w|^2 + mu*|W_o|^2 (equation 10), and l1 times what an encoder asks for, to the training loss"
     def __init__(self,
         lam:float=1e-4, # Of the attention vector w; a fusion without one is not penalised
-        mu:float=1e-4 # Of the output weights W_o
-    ): self.lam,self.mu = lam,mu
+        mu:float=1e-4, # Of the output weights W_o
+        l1:float=1e-3 # Of the sparse weights of encoders that have a `penalty()`
+    ): self.lam,self.mu,self.l1 = lam,mu,l1
     def after_loss(self):
         if not self.training: return
         W_o = self.model.head.weight
         self.learn.extra = penalty(getattr(self.model.fusion, 'w', W_o.new_zeros(1)), W_o, self.lam, self.mu)
+        self.learn.extra = self.extra + self.l1*sum(e.penalty() for e in self.model.encoders.values() if hasattr(e, 'penalty'))
         self.learn.loss_grad = self.loss_grad + self.extra
 
 # %% ../nbs/41_learner.ipynb #0e7f8685
@@ -59,7 +61,7 @@ class EMA(Callback):
     def after_fit(self):
         if self.steps: self.model.load_state_dict(self.average.module.state_dict())
 
-# %% ../nbs/41_learner.ipynb #30c10936
+# %% ../nbs/41_learner.ipynb #d922a90d
 def onco_learner(
     dls, # From `cohort.dataloaders(...)`
     model:OncoNet=None, # Built for the data by `onconet_for` if None
@@ -67,6 +69,7 @@ def onco_learner(
     wd:float=1e-2, # Decoupled weight decay (equation 19)
     lam:float=1e-4, # Penalty of the attention vector (equation 10)
     mu:float=1e-4, # Penalty of the output weights (equation 10)
+    l1:float=1e-3, # Penalty of an encoder's sparse weights
     p_drop:float=.2, # Modality dropout
     ema:float=.999, # Decay of the moving average of the weights
     loss_func=None, # Cross-entropy if None
@@ -76,10 +79,11 @@ def onco_learner(
 )->Learner:
     "A Learner with the paper's recipe"
     model = model or onconet_for(dls.prep, dls.classes)
-    parts = [TakeApart(), Penalty(lam, mu)] + [ModalityDropout(p_drop)]*(p_drop > 0) + [EMA(ema)]*(ema > 0)
+    parts = [TakeApart(), Penalty(lam, mu, l1)] + [ModalityDropout(p_drop)]*(p_drop > 0) + [EMA(ema)]*(ema > 0)
     return Learner(dls, model, loss_func or CrossEntropyLossFlat(), opt_func=partial(Adam, mom=.9, sqr_mom=.999), lr=lr, wd=wd,
                    metrics=metrics, cbs=parts + list(cbs or []), **kw)
 
+# %% ../nbs/41_learner.ipynb #3f001b8f
 @patch
 def fit_cosine(self:Learner,
     n_epoch:int, # Passes over the training patients
@@ -88,7 +92,7 @@ def fit_cosine(self:Learner,
     "Fit under a cosine that falls from `lr` to nothing"
     self.fit_flat_cos(n_epoch, lr, pct_start=0.)
 
-# %% ../nbs/41_learner.ipynb #9aa273c8
+# %% ../nbs/41_learner.ipynb #8d4f4b7f
 class Trained:
     "A model with its prep and its classes"
     def __init__(self,
@@ -110,6 +114,7 @@ def arrays(self:Trained,
         out = [self.model({k: v[i:i+bs].to(dev) for k,v in batch.items()}) for i in range(0, len(cohort), bs)]
     return tuple(torch.cat(o).float().cpu().numpy() for o in (*([l.softmax(1) for l,_,_ in out],), [a for _,_,a in out]))
 
+# %% ../nbs/41_learner.ipynb #9f5b7f6e
 @patch
 def predict(self:Trained, cohort:Cohort, bs:int=256 # Patients at a time
 )->pd.DataFrame: # one row a patient
@@ -120,12 +125,13 @@ def predict(self:Trained, cohort:Cohort, bs:int=256 # Patients at a time
     return pd.DataFrame({'predicted': np.array(self.classes)[p.argmax(1)]} | {f'prob_{c}': p[:,i] for i,c in enumerate(self.classes)}
                         | {f'weight_{k}': alpha[:,i] for i,k in enumerate(names)} | has, index=pd.Index(cohort.ids, name='id'))
 
+# %% ../nbs/41_learner.ipynb #a8212de6
 @patch(as_prop=True)
 def trained(self:Learner)->Trained:
     "The learner's model as something to keep"
     return Trained(self.model, self.dls.prep, self.dls.classes, self.dls.cohort.label)
 
-# %% ../nbs/41_learner.ipynb #1b3acab2
+# %% ../nbs/41_learner.ipynb #df91c2b8
 @patch
 def save(self:Trained,
     folder # Made if need be
@@ -136,12 +142,14 @@ def save(self:Trained,
     with write_beside(folder/'model.safetensors') as t: save_file({k: v.contiguous() for k,v in self.model.state_dict().items()}, t)
     with write_beside(folder/'config.json') as t: t.write_text(json.dumps(config, indent=1))
 
+# %% ../nbs/41_learner.ipynb #326d5bce
 @patch
 def save_model(self:Learner, folder # Made if need be
 ):
     "Write the trained model: `model.safetensors` and `config.json`"
     self.trained.save(folder)
 
+# %% ../nbs/41_learner.ipynb #37ded6ac
 def load_model(
     folder, # Written by `save_model`
     device='cpu' # Where the weights go

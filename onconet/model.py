@@ -54,12 +54,13 @@ class OncoNet(nn.Module):
         fused,alpha = self.fusion(z, present)
         return self.head(fused), fused, alpha
 
-# %% ../nbs/35_model.ipynb #d930a409
+# %% ../nbs/35_model.ipynb #9381c794
 @patch(as_prop=True)
 def names(self:OncoNet)->list:
     "Names of the modalities [M], the columns of alpha"
     return list(self.encoders)
 
+# %% ../nbs/35_model.ipynb #38c06c1d
 @patch
 def embed(self:OncoNet,
     batch:dict # The batch contract
@@ -71,7 +72,7 @@ def embed(self:OncoNet,
          for i,(k,e) in enumerate(self.encoders.items())]
     return torch.stack([o.to(z[0].dtype) for o in z], 1), present
 
-# %% ../nbs/35_model.ipynb #f9e524d3
+# %% ../nbs/35_model.ipynb #7d520be5
 def pathways(
     columns:list, # Genes or HG-U95Av2 probes [G]
     sets:dict=None # Gene set -> gene symbols; KEGG and the mitochondrial sets if None
@@ -82,7 +83,7 @@ def pathways(
     try: return membership(sets or gene_sets(source='KEGG') | gene_sets(ids=MITOCHONDRIA), columns, symbols, min_genes=3)[0]
     except OncoError: return torch.ones(1, len(columns))
 
-# %% ../nbs/35_model.ipynb #2d302e54
+# %% ../nbs/35_model.ipynb #ded2a0b8
 FUSIONS = {'attention': AttentionFusion, 'concat': ConcatFusion, 'mean': MeanFusion}
 
 def encoder_for(
@@ -96,7 +97,7 @@ def encoder_for(
     if state['kind'] == 'mixed': return ClinicalEncoder(len(state['numbers']), [len(v) for v in state['categories'].values()], d=d, **kw)
     return PathwayTransformer(pathways(state['columns'], sets), d=d, **kw)
 
-# %% ../nbs/35_model.ipynb #afc3f655
+# %% ../nbs/35_model.ipynb #60cf24c0
 def onconet_for(
     prep, # `Prep`, fitted on training patients
     classes:list, # Names of the K classes
@@ -113,7 +114,7 @@ def onconet_for(
     enc = {k: encoder_for(prep.state[k], d, sets, **(encoders or {}).get(k, {})) for k in names}
     return OncoNet(enc, FUSIONS[fusion](*([d, len(enc)] if fusion=='concat' else [d])), len(classes), d)
 
-# %% ../nbs/35_model.ipynb #6a714d6e
+# %% ../nbs/35_model.ipynb #34ecb42a
 PARTS = {c.__name__:c for c in (ResidualCNN, PathwayTransformer, ClinicalEncoder, AttentionFusion, ConcatFusion, MeanFusion)}
 
 def config_of(
@@ -123,6 +124,7 @@ def config_of(
     part = lambda m: {'class': type(m).__name__, **m.config}
     return dict(encoders={k: part(e) for k,e in model.encoders.items()}, fusion=part(model.fusion), n_classes=model.head.out_features, d=model.d)
 
+# %% ../nbs/35_model.ipynb #ed09f7a4
 def build(
     config:dict # From `config_of`
 )->OncoNet: # With fresh weights

@@ -14,7 +14,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def installed(wheel, tmp_path_factory, clean_env):
-    "A function that runs Python in an empty folder, in a new environment that has the wheel and sees only the libraries of ours"
+    "A function that runs a tool of a new environment, which has the wheel and of ours only the libraries, in an empty folder"
     d = tmp_path_factory.mktemp('elsewhere')
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', d/'venv'], check=True)
     python = d/'venv/bin/python'
@@ -22,7 +22,7 @@ def installed(wheel, tmp_path_factory, clean_env):
     site = subprocess.run([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], check=True, capture_output=True, text=True).stdout.strip()
     Path(site, 'libraries.pth').write_text(sysconfig.get_path('purelib') + '\n')
     (d/'empty').mkdir()
-    def run(*args, **kw): return subprocess.run([python, *args], cwd=d/'empty', env=clean_env, capture_output=True, text=True, **kw)
+    def run(tool, *args): return subprocess.run([python.with_name(tool), *args], cwd=d/'empty', env=clean_env, capture_output=True, text=True)
     return run
 
 def test_wheel_carries_modules_data_and_licence(wheel):
@@ -39,16 +39,16 @@ def test_wheel_metadata(wheel):
     assert 'Home-page' not in text and 'Project-URL' not in text
 
 def test_wheel_finds_its_data(installed):
-    out = installed('-c', 'import onconet; from onconet.core import embedded; print(onconet.__file__); print(embedded("README.md"))')
+    out = installed('python', '-c', 'import onconet; from onconet.core import embedded; print(onconet.__file__); print(embedded("README.md"))')
     assert out.returncode == 0, out.stderr
     assert str(ROOT) not in out.stdout and out.stdout.rstrip().endswith('onconet/embedded/README.md')
 
 def test_wheel_loads_the_leukaemia_cohort(installed):
-    out = installed('-c', 'from onconet.data.leukaemia import load_leukaemia; c = load_leukaemia("molecular"); print(len(load_leukaemia()), len(c), *c.names)')
+    out = installed('python', '-c', 'from onconet.data.leukaemia import load_leukaemia; c = load_leukaemia("molecular"); print(len(load_leukaemia()), len(c), *c.names)')
     assert out.returncode == 0, out.stderr
     assert out.stdout.split() == ['128', '79', 'genomic', 'clinical']
 
 def test_wheel_command_line(installed):
-    out = installed('-m', 'onconet.cli', '--help')
+    out = installed('onconet', '--help')
     assert out.returncode == 0, out.stderr
     assert 'demo' in out.stdout and 'esearch use only' in out.stdout

@@ -80,7 +80,7 @@ class Cohort:
             if c and not isinstance(patients[c].dtype, pd.CategoricalDtype): self.patients = self.patients.assign(**{c: self.patients[c].astype('category')})
     def __len__(self): return len(self.patients)
 
-# %% ../../nbs/10_data.cohort.ipynb #ca782ac5
+# %% ../../nbs/10_data.cohort.ipynb #d7af7c13
 @patch(as_prop=True)
 def ids(self:Cohort)->np.ndarray:
     "Patient ids [N]"
@@ -91,6 +91,7 @@ def names(self:Cohort)->tuple:
     "Names of the modalities [M]"
     return tuple(self.modalities)
 
+# %% ../../nbs/10_data.cohort.ipynb #c867ce29
 @patch
 def has(self:Cohort,
     name:str # Modality
@@ -102,30 +103,33 @@ def has(self:Cohort,
     if isinstance(m, pd.DataFrame): return np.isin(self.ids, m.index[m.notna().any(axis=1)])
     return np.ones(len(self), bool) if m.dtype == np.uint8 else ~np.isnan(m.reshape(len(m), -1)).all(1)
 
+# %% ../../nbs/10_data.cohort.ipynb #3c0fa7d8
 @patch
 def presence(self:Cohort)->np.ndarray: # bool [N,M]
     "Which patients have which modality"
     return np.stack([self.has(k) for k in self.names], 1) if self.names else np.zeros((len(self),0), bool)
 
-# %% ../../nbs/10_data.cohort.ipynb #16103d19
+# %% ../../nbs/10_data.cohort.ipynb #1c40e5ca
 @patch(as_prop=True)
 def classes(self:Cohort)->list:
     "Names of the classes [K], in order"
     return [str(c) for c in self.patients[self.label].cat.categories] if self.label else []
 
+# %% ../../nbs/10_data.cohort.ipynb #e0f493ba
 @patch(as_prop=True)
 def y(self:Cohort)->np.ndarray:
     "Class codes int64 [N], -1 where the label is missing"
     if not self.label: raise OncoError(f'{self.name}: no label column was chosen')
     return self.patients[self.label].cat.codes.to_numpy().astype(np.int64)
 
+# %% ../../nbs/10_data.cohort.ipynb #843aa7ce
 @patch(as_prop=True)
 def site_codes(self:Cohort)->np.ndarray:
     "Site codes int64 [N], all 0 where there are no sites"
     if not self.site: return np.zeros(len(self), np.int64)
     return self.patients[self.site].cat.codes.to_numpy().astype(np.int64)
 
-# %% ../../nbs/10_data.cohort.ipynb #2fd7517b
+# %% ../../nbs/10_data.cohort.ipynb #d258bcf4
 @patch
 def table(self:Cohort,
     name:str # A modality held as a table
@@ -145,6 +149,7 @@ def subset(self:Cohort,
     def of(m): return Images({k: v for k,v in m.files.items() if k in ids}) if isinstance(m, Images) else m[m.index.isin(ids)] if isinstance(m, pd.DataFrame) else m[idx]
     return self.remade(patients=some(self.patients), present=some(self.present), truth=some(self.truth), modalities={k: of(m) for k,m in self.modalities.items()})
 
+# %% ../../nbs/10_data.cohort.ipynb #797912bd
 @patch
 def remade(self:Cohort, **changes # Constructor arguments to change
 )->Cohort:
@@ -152,7 +157,7 @@ def remade(self:Cohort, **changes # Constructor arguments to change
     keep = 'patients modalities label site group time event present name about simulated truth'.split()
     return Cohort(**{k: getattr(self, k) for k in keep} | changes)
 
-# %% ../../nbs/10_data.cohort.ipynb #66c07d01
+# %% ../../nbs/10_data.cohort.ipynb #5d37da5b
 @patch
 def select(self:Cohort, *names:str # Modalities to keep
 )->Cohort:
@@ -161,13 +166,14 @@ def select(self:Cohort, *names:str # Modalities to keep
     return self.remade(modalities={k: self.modalities[k] for k in names},
                        present=None if self.present is None else np.asarray(self.present)[:, [self.names.index(n) for n in names]])
 
+# %% ../../nbs/10_data.cohort.ipynb #5a761db8
 @patch
 def __repr__(self:Cohort):
     size = ', '.join(f'{k} {int(self.has(k).sum())}' for k in self.names)
     kinds = f' of {len(self.classes)} classes' if self.label else ''
     return f"{'Simulated c' if self.simulated else 'C'}ohort {self.name!r}: {len(self)} patients{kinds}; {size}"
 
-# %% ../../nbs/10_data.cohort.ipynb #84a2dce4
+# %% ../../nbs/10_data.cohort.ipynb #bbc188a9
 Fault = namedtuple('Fault', 'level where what')
 
 def _table_faults(name, df, ids, nan_ok):
@@ -187,7 +193,7 @@ def _table_faults(name, df, ids, nan_ok):
     const = df.columns[(df.nunique(dropna=False) <= 1).to_numpy()]
     if len(df) > 1 and len(const): yield fault('warning', f'{len(const)} columns hold one value only: {some(const)}')
 
-# %% ../../nbs/10_data.cohort.ipynb #b7ab48f2
+# %% ../../nbs/10_data.cohort.ipynb #bc0b93fa
 @patch
 def mixed(self:Cohort,
     name:str # A modality held as a table
@@ -196,6 +202,7 @@ def mixed(self:Cohort,
     df = self.modalities[name]
     return name == 'clinical' or not all(pd.api.types.is_numeric_dtype(t) and t != bool for t in df.dtypes)
 
+# %% ../../nbs/10_data.cohort.ipynb #e08ea743
 @patch
 def faults(self:Cohort)->list:
     "Every fault of the cohort, as `Fault(level, where, what)`"
@@ -217,7 +224,7 @@ def faults(self:Cohort)->list:
         if len(d := p.index[~self.presence().any(1)]): add('error', 'patients', f'{len(d)} patients have no modality at all: {", ".join(d[:3])}')
     return out
 
-# %% ../../nbs/10_data.cohort.ipynb #c0054d77
+# %% ../../nbs/10_data.cohort.ipynb #44ae84d3
 @patch
 def check(self:Cohort,
     fail:bool=False # Raise an `OncoError` that lists the errors
@@ -228,7 +235,7 @@ def check(self:Cohort,
     if fail and errors: raise OncoError('\n'.join(f'{self.name}: {f.where}: {f.what}' for f in errors))
     return pd.DataFrame(found, columns=Fault._fields)
 
-# %% ../../nbs/10_data.cohort.ipynb #9bb3e6b8
+# %% ../../nbs/10_data.cohort.ipynb #08bdaa51
 @patch
 def folds(self:Cohort,
     k:int=5, # Parts
@@ -249,7 +256,7 @@ def folds(self:Cohort,
             warnings.filterwarnings('ignore', message='The least populated class')
             for f,(a,b) in enumerate(kind(k, shuffle=True, random_state=seed+r).split(np.zeros(len(self)), y, g)): yield r,f,a,b
 
-# %% ../../nbs/10_data.cohort.ipynb #7fdac695
+# %% ../../nbs/10_data.cohort.ipynb #bbd41007
 @patch
 def split(self:Cohort,
     valid=.2, # Share of the patients held out, or with `by` the value to hold out
@@ -266,7 +273,7 @@ def split(self:Cohort,
     if not hold.any(): raise OncoError(f'{self.name}: no patient has {col}={valid!r}; there are {sorted(self.patients[col].astype(str).unique())}')
     return np.flatnonzero(~hold), np.flatnonzero(hold)
 
-# %% ../../nbs/10_data.cohort.ipynb #294afb6a
+# %% ../../nbs/10_data.cohort.ipynb #6918be66
 def digital_cohort(
     n:int=1000, # Patients
     seed:int=0, # Same seed, same patients
@@ -279,7 +286,7 @@ def digital_cohort(
     c.gene_sets,c.edges = s.gene_sets,s.edges
     return c
 
-# %% ../../nbs/10_data.cohort.ipynb #692aefbc
+# %% ../../nbs/10_data.cohort.ipynb #ad031f30
 IMAGE_TYPES = {'.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp'}
 
 def read_table(
@@ -299,7 +306,7 @@ def read_table(
     if df.index.isna().any(): raise OncoError(f'{path}: row {int(df.index.isna().argmax())+2} has no id')
     return df.set_axis(df.index.astype(str).str.strip())
 
-# %% ../../nbs/10_data.cohort.ipynb #97bf466b
+# %% ../../nbs/10_data.cohort.ipynb #328175c3
 def read_cohort(
     folder, # Holds patients.csv and at least one modality
     label:str=None, # Column of patients.csv to learn
@@ -319,7 +326,7 @@ def read_cohort(
     if not mods: raise OncoError(f'{folder}: no modality beside patients.csv (genomic.csv, clinical.csv or images/<id>/)')
     return Cohort(patients, mods, label=label, site=site, group=group, name=folder.name, about=f'read from the folder {folder.name}')
 
-# %% ../../nbs/10_data.cohort.ipynb #ad7e1f0b
+# %% ../../nbs/10_data.cohort.ipynb #9ae4ec5a
 @patch
 def write(self:Cohort,
     folder # Made if need be

@@ -12,24 +12,23 @@ import numpy as np, pandas as pd, torch
 from torch import Tensor
 from ..core import OncoError
 
-# %% ../../nbs/14_data.graph.ipynb #78ab2442
+# %% ../../nbs/14_data.graph.ipynb #f50ffef6
 def gene_columns(
     genes, # Columns of the expression table [G]
     symbols:pd.Series=None # Symbol of each column; the columns are symbols if None
-)->pd.Series: # Symbol -> array of positions among the columns
+)->dict: # Symbol -> positions among the columns
     "Positions of each gene's columns"
     genes = pd.Index(genes).astype('str')
-    sym = genes.to_series() if symbols is None else symbols.reindex(genes)
-    if not sym.notna().any(): raise OncoError(f'genes: none of the {len(genes)} columns has a symbol; the first column is {genes[0] if len(genes) else "missing"!r}')
-    pos = pd.Series(np.arange(len(genes)), sym.to_numpy())[sym.notna().to_numpy()]
-    return pos.groupby(level=0).agg(np.array)
+    sym = genes.to_series() if symbols is None else symbols[~symbols.index.duplicated()].reindex(genes)
+    if not sym.notna().any(): raise OncoError(f'genes: none of the {len(genes)} columns has a symbol; the first column is {next(iter(genes), None)!r}')
+    return pd.Series(range(len(genes))).groupby(sym.to_numpy()).agg(list).to_dict()
 
 # %% ../../nbs/14_data.graph.ipynb #503dfc60
 class Coverage(namedtuple('Coverage', 'unknown uncovered dropped')):
     "What a membership left out: genes without a column, columns in no set, sets of the wrong size"
     def __repr__(self): return ', '.join(f'{len(v)} {w}' for v,w in zip(self, ('genes have no column','columns are in no set','sets dropped for their size')))
 
-# %% ../../nbs/14_data.graph.ipynb #fad3772a
+# %% ../../nbs/14_data.graph.ipynb #eeafc089
 def membership(
     gene_sets:dict, # Set name -> genes
     genes, # Columns of the expression table [G]
@@ -39,7 +38,7 @@ def membership(
 )->tuple: # (float [S,G], set names [S], `Coverage`)
     "Which column belongs to which gene set"
     cols = gene_columns(genes, symbols)
-    members = {k: [cols[g] for g in dict.fromkeys(v) if g in cols.index] for k,v in gene_sets.items()}
+    members = {k: [cols[g] for g in dict.fromkeys(v) if g in cols] for k,v in gene_sets.items()}
     size = {k: sum(map(len, v)) for k,v in members.items()}
     names = [k for k,n in size.items() if max(min_genes, 1) <= n <= (max_genes or n)]
     if not names:
@@ -47,7 +46,7 @@ def membership(
                         f'{max(size.values(), default=0)}); a column is named {genes[0]!r}, a gene {next((g for v in gene_sets.values() for g in v), None)!r}')
     m = torch.zeros(len(names), len(genes))
     for i,k in enumerate(names): m[i, np.concatenate(members[k])] = 1
-    unknown = sorted({g for v in gene_sets.values() for g in v if g not in cols.index})
+    unknown = sorted({g for v in gene_sets.values() for g in v if g not in cols})
     return m, names, Coverage(unknown, [g for g,n in zip(genes, m.sum(0)) if n == 0], [k for k in size if k not in names])
 
 # %% ../../nbs/14_data.graph.ipynb #dec27ab3
@@ -66,7 +65,7 @@ def undirected(
     d = d[d.a != d.b].groupby(['a','b'], as_index=False)['w'].max()
     return Graph(torch.tensor(d[['a','b']].to_numpy().T.copy()), torch.tensor(d['w'].to_numpy()), list(names))
 
-# %% ../../nbs/14_data.graph.ipynb #0a6e4958
+# %% ../../nbs/14_data.graph.ipynb #a0a59517
 def edge_graph(
     edges, # (gene, gene) or (gene, gene, weight), any number
     genes, # Columns of the expression table [V]
@@ -77,7 +76,7 @@ def edge_graph(
     for e in edges:
         if len(e) not in (2,3): raise OncoError(f'edges: {e!r} is not (gene, gene) or (gene, gene, weight)')
         out += [(i, j, *e[2:]) for i in cols.get(e[0], []) for j in cols.get(e[1], [])]
-    unknown = sorted({g for e in edges for g in e[:2] if g not in cols.index})
+    unknown = sorted({g for e in edges for g in e[:2] if g not in cols})
     if not out: raise OncoError(f'edges: none of {len(edges)} joins two of the {len(genes)} columns; genes without a column: {unknown[:3]}')
     return undirected([e[0] for e in out], [e[1] for e in out], [e[2] if len(e) > 2 else 1. for e in out], genes), unknown
 
@@ -112,7 +111,7 @@ def comembership_graph(
         return both/(n[s,None]+n-both).clamp(min=1)
     return nearest(jaccard, names, k)
 
-# %% ../../nbs/14_data.graph.ipynb #baf19cc3
+# %% ../../nbs/14_data.graph.ipynb #7ebe4260
 def correlation_graph(
     x, # Training rows [N,V], a table or an array
     names=None, # Names of the nodes [V]; the table's columns if None
@@ -123,6 +122,7 @@ def correlation_graph(
     names = list(x.columns) if names is None else names
     z = torch.as_tensor(np.asarray(x, np.float64))
     if len(z) < 3: raise OncoError(f'correlation graph: {len(z)} training rows are too few, want 3 or more')
+    if (bad := ~z.isfinite().all(0)).any(): raise OncoError(f'correlation graph: column {names[int(bad.nonzero()[0])]!r} has missing or infinite values')
     z = z-z.mean(0); z = (z/z.norm(dim=0).clamp(min=1e-12)).float()
     def absolute(s):
         r = (z[:,s].T@z).abs()

@@ -31,7 +31,7 @@ def fit_matrix(
     if not len(keep): raise OncoError('every column of the matrix is constant among the training patients')
     return dict(kind='matrix', columns=df.columns[keep].astype(str).tolist(), mean=x[:,keep].mean(0).tolist(), std=std[keep].tolist())
 
-# %% ../../nbs/15_data.loaders.ipynb #50799e43
+# %% ../../nbs/15_data.loaders.ipynb #f31a1a3a
 def _want(df, columns, name):
     "The columns that the model was trained on, in its order"
     df = df.set_axis(df.columns.astype(str), axis=1)
@@ -39,6 +39,7 @@ def _want(df, columns, name):
         raise OncoError(f'{name}: {len(lost)} columns that the model needs are missing, the first is {lost[0]!r}')
     return df[columns]
 
+# %% ../../nbs/15_data.loaders.ipynb #9ddd6d96
 def apply_matrix(
     df:pd.DataFrame, # Rows [N, columns]; all NaN where a patient has none
     state:dict, # From `fit_matrix`
@@ -48,9 +49,10 @@ def apply_matrix(
     x = _want(df, state['columns'], name).to_numpy(np.float64)
     return np.nan_to_num((x-state['mean'])/state['std']).astype(np.float32)
 
-# %% ../../nbs/15_data.loaders.ipynb #3586d82e
+# %% ../../nbs/15_data.loaders.ipynb #f70681ad
 def _is_number(col): return pd.api.types.is_numeric_dtype(col) and not pd.api.types.is_bool_dtype(col)
 
+# %% ../../nbs/15_data.loaders.ipynb #78359ddf
 def fit_mixed(
     df:pd.DataFrame # Training rows [N, columns], gaps allowed
 )->dict: # numbers, mean, std, categories
@@ -64,7 +66,7 @@ def fit_mixed(
     x = df[num].astype(float)
     return dict(kind='mixed', numbers=list(map(str, num)), mean=x.mean().tolist(), std=x.std(ddof=0).tolist(), categories=cats)
 
-# %% ../../nbs/15_data.loaders.ipynb #c33c6dc5
+# %% ../../nbs/15_data.loaders.ipynb #85bd980f
 def apply_mixed(
     df:pd.DataFrame, # Rows [N, columns]
     state:dict, # From `fit_mixed`
@@ -82,7 +84,7 @@ def apply_mixed(
         codes.append(np.where(code < 0, np.nan, code))
     return np.column_stack([x, *codes]).astype(np.float32)
 
-# %% ../../nbs/15_data.loaders.ipynb #1afffae9
+# %% ../../nbs/15_data.loaders.ipynb #e3694bdb
 class Prep:
     "What the training patients taught: turns a cohort's rows into the batch contract"
     def __init__(self,
@@ -90,6 +92,7 @@ class Prep:
     ): self.state = state
     def __repr__(self): return f'Prep({", ".join(f"{k}: {self.width(k)}" for k in self.state)})'
 
+# %% ../../nbs/15_data.loaders.ipynb #65e4cc70
 @patch(cls_method=True)
 def fit(cls:Prep,
     cohort:Cohort, # Its training patients only
@@ -107,7 +110,7 @@ def fit(cls:Prep,
         else: state[k] = fit_matrix(cohort.table(k)[cohort.has(k)], cohort.y[cohort.has(k)] if genes else None, genes)
     return cls(state)
 
-# %% ../../nbs/15_data.loaders.ipynb #cf86bbf3
+# %% ../../nbs/15_data.loaders.ipynb #b5573fb4
 @patch
 def width(self:Prep,
     name:str # Modality
@@ -116,6 +119,7 @@ def width(self:Prep,
     s = self.state[name]
     return s['size'] if s['kind']=='image' else len(s['columns']) if s['kind']=='matrix' else len(s['numbers'])+len(s['categories'])
 
+# %% ../../nbs/15_data.loaders.ipynb #e0d83cd8
 @patch
 def __call__(self:Prep,
     cohort:Cohort # Any patients; a modality that the cohort has not is absent for all
@@ -130,6 +134,7 @@ def __call__(self:Prep,
         else: out[k] = torch.as_tensor((apply_matrix if s['kind']=='matrix' else apply_mixed)(cohort.table(k), s, k))
     return out | {'site': torch.as_tensor(cohort.site_codes)}
 
+# %% ../../nbs/15_data.loaders.ipynb #73c42b87
 @patch
 def images(self:Prep, cohort:Cohort, name:str # Modality
 )->Tensor: # uint8 [N,3,H,W] or bags [N,tiles,3,H,W]
@@ -139,7 +144,7 @@ def images(self:Prep, cohort:Cohort, name:str # Modality
     if m.shape[-1] != s['size']: raise OncoError(f"{name}: images are {m.shape[-1]} pixels wide, the model was trained on {s['size']}")
     return torch.as_tensor(m)
 
-# %% ../../nbs/15_data.loaders.ipynb #693b917c
+# %% ../../nbs/15_data.loaders.ipynb #8ac59e96
 class CohortLoader(DataLoader):
     "Batches of patients, each one gather from tensors in memory"
     def __init__(self,
@@ -169,7 +174,7 @@ class CohortLoader(DataLoader):
         kw = old | {k: v for k,v in kw.items() if k in old}
         return CohortLoader(self.tensors, self.y, self.dataset if dataset is None else dataset, augment=self.augment if kw['shuffle'] else None, **kw)
 
-# %% ../../nbs/15_data.loaders.ipynb #0e26a924
+# %% ../../nbs/15_data.loaders.ipynb #c74f5c66
 def augment_images(
     batch:dict, # The batch contract
     jitter:float=.1 # Relative spread of brightness and contrast
@@ -185,7 +190,7 @@ def augment_images(
         out[k] = (x*gain+shift).clamp(0,255).to(torch.uint8)
     return out
 
-# %% ../../nbs/15_data.loaders.ipynb #9f21ef1b
+# %% ../../nbs/15_data.loaders.ipynb #e182c8e9
 @patch
 def dataloaders(self:Cohort,
     train=None, # Positions of the training patients; a stratified split if None
@@ -208,7 +213,7 @@ def dataloaders(self:Cohort,
     dls.prep,dls.cohort,dls.classes = prep,self,self.classes
     return dls
 
-# %% ../../nbs/15_data.loaders.ipynb #79a4be66
+# %% ../../nbs/15_data.loaders.ipynb #22168cd0
 @patch
 def show_batch(self:CohortLoader,
     max_n:int=4, # Patients to show
@@ -230,6 +235,7 @@ def show_batch(self:CohortLoader,
             elif x.dtype == torch.uint8: ax.imshow(x.reshape(-1,*x.shape[-3:])[0].permute(1,2,0))
             else: ax.bar(range(min(30, len(x))), x.flatten()[:30].nan_to_num(), color='#356')
 
+# %% ../../nbs/15_data.loaders.ipynb #68da77f1
 @patch
 def show_batch(self:DataLoaders, **kw # To `CohortLoader.show_batch`
 ):

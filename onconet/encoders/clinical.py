@@ -12,46 +12,50 @@ from torch import nn, Tensor
 from ..core import OncoError
 from ..layers import MLP
 
-# %% ../../nbs/33_encoders.clinical.ipynb #3006c1f9
+# %% ../../nbs/33_encoders.clinical.ipynb #76161243
 class ClinicalEncoder(nn.Module):
     "Numbers and categories with unknown ones to an embedding, [B,P] -> [B,D] (eq 14)"
     def __init__(self,
-        n_numbers:int,       # Numeric variables, the first columns
-        categories:list=(),  # Levels of each categorical variable, the columns after
-        d:int=64,            # Width D of the embedding
-        hidden:list=(64,),   # Widths of the hidden layers
-        dropout:float=.1,    # Share of hidden units dropped in training
-        d_cat:int=8          # Width of a category's own embedding
+        n_numbers:int,      # Numeric variables, the first columns
+        categories:list=(), # Levels of each categorical variable, the columns after
+        d:int=64,           # Width D of the embedding
+        hidden:list=(64,),  # Widths of the hidden layers
+        dropout:float=.1,   # Share of hidden units dropped in training
+        hide:float=.1,      # Share of known values treated as unknown in training
+        d_cat:int=8         # Width of a category's own embedding
     ):
         super().__init__()
         if n_numbers+len(categories) < 1: raise OncoError('ClinicalEncoder: no variable; give n_numbers or categories')
-        self.config = dict(n_numbers=n_numbers, categories=list(categories), d=d, hidden=list(hidden), dropout=dropout, d_cat=d_cat)
-        self.n_numbers, levels = n_numbers, torch.tensor(categories, dtype=torch.long)
+        self.config = dict(n_numbers=n_numbers, categories=list(categories), d=d, hidden=list(hidden), dropout=dropout, hide=hide, d_cat=d_cat)
+        levels = torch.tensor(categories, dtype=torch.long)
         self.register_buffer('levels', levels, persistent=False)
-        self.register_buffer('first', (levels+1).cumsum(0)-levels-1, persistent=False)
+        self.register_buffer('first_row', (levels+1).cumsum(0)-(levels+1), persistent=False)
         self.fill = nn.Parameter(torch.zeros(n_numbers))
         self.table = nn.Embedding(int((levels+1).sum()), d_cat)
         nn.init.normal_(self.table.weight, std=d_cat**-.5)
         self.mlp = MLP([2*n_numbers + d_cat*len(categories), *hidden, d], dropout=dropout)
         self.norm = nn.LayerNorm(d)
 
-    def forward(self,
-        c:Tensor # Numbers, then codes of categories; NaN is unknown, float [B,P]
-    )->Tensor:   # Embedding [B,D]
-        return self.norm(self.mlp(self.features(c)))
-
-# %% ../../nbs/33_encoders.clinical.ipynb #9f6dea5a
+# %% ../../nbs/33_encoders.clinical.ipynb #5a11e30e
 @patch
 def features(self:ClinicalEncoder,
     c:Tensor # Numbers, then codes of categories; NaN is unknown, float [B,P]
 )->Tensor:   # Filled numbers, marks of unknown numbers, embedded categories [B,F]
     "What the layers see; holds no NaN"
-    n,p = self.n_numbers,self.n_numbers+len(self.levels)
-    if c.ndim!=2 or c.shape[1]!=p: raise OncoError(f'clinical: expected [B,{p}] ({n} numbers, {p-n} categories), got {list(c.shape)}')
+    n,k = len(self.fill),len(self.levels)
+    if c.ndim!=2 or c.shape[1]!=n+k: raise OncoError(f'clinical: expected [B,{n+k}] ({n} numbers, {k} categories), got {list(c.shape)}')
     x,code = c[:,:n],c[:,n:]
-    unknown = x.isnan()
-    code = torch.where(code.isnan(), self.levels, code).long()
-    if (bad := ((code<0) | (code>self.levels)).any(0)).any():
+    if (bad := ((code<0) | (code>=self.levels)).any(0)).any():
         i = bad.int().argmax().item()
-        raise OncoError(f'clinical: column {n+i} holds a code outside 0..{self.levels[i]-1}; use NaN for unknown')
-    return torch.cat([torch.where(unknown, self.fill, x), unknown.to(x.dtype), self.table(code+self.first).flatten(1)], 1)
+        raise OncoError(f'clinical: column {n+i} holds a code outside 0..{self.levels[i]-1}; NaN is unknown')
+    row = self.first_row + torch.where(code.isnan(), self.levels, code).long()
+    return torch.cat([torch.where(x.isnan(), self.fill, x), x.isnan().to(x.dtype), self.table(row).flatten(1)], 1)
+
+# %% ../../nbs/33_encoders.clinical.ipynb #547e2bcd
+@patch
+def forward(self:ClinicalEncoder,
+    c:Tensor # Numbers, then codes of categories; NaN is unknown, float [B,P]
+)->Tensor:   # Embedding [B,D]
+    "Hide some values in training, then embed"
+    if self.training: c = c.masked_fill(torch.rand_like(c)<self.config['hide'], torch.nan)
+    return self.norm(self.mlp(self.features(c)))
