@@ -12,7 +12,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PIP_TARGET PIP_PREFIX PIP_USER VIRT
 export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab docs bench readme export wheel clean distclean
+.PHONY: help demo test lab docs bench tables readme export wheel clean distclean
 
 help:      ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ docs: .venv/.dev      ## The site, into _site (Quarto where it is installed, els
 
 bench: .venv/.dev      ## How long things take on this machine (ARGS='--out results' keeps the rows)
 	@$(PY) tests/bench.py $(ARGS)
+
+tables: .venv/.demo      ## The studies at full length: the rows in results/ behind the README's tables
+	@.venv/bin/onconet tables --out results
 
 readme: .venv/.dev      ## README.md from nbs/index.ipynb
 	@$(PY) docs/build_readme.py

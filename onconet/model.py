@@ -31,7 +31,7 @@ def embed_present(
     z = encoder(x[rows])
     return z.new_zeros(len(x), z.shape[1]).index_copy(0, rows, z)
 
-# %% ../nbs/35_model.ipynb #ef110672
+# %% ../nbs/35_model.ipynb #38af5c38
 class OncoNet(nn.Module):
     "Encoders, fusion and a linear head over any named modalities"
     def __init__(self,
@@ -51,6 +51,7 @@ class OncoNet(nn.Module):
         if not present.any(1).all():
             i = int((~present.any(1)).nonzero()[0])
             raise OncoError(f'patient in row {i} of the batch has none of {self.names}')
+        self.parts = z,present
         fused,alpha = self.fusion(z, present)
         return self.head(fused), fused, alpha
 

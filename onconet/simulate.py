@@ -65,14 +65,14 @@ def blend(
     t = table.to_numpy(float)
     return t.mean(0) + e@(t-t.mean(0))
 
-# %% ../nbs/01_simulate.ipynb #5a63f329
+# %% ../nbs/01_simulate.ipynb #e8da2ca9
 def evidence(
     rng:np.random.Generator,
     y:np.ndarray, # Class codes [N]
     K:int, # Classes
-    weak:float=.5, # Strength where a modality isn't the carrier
-    agree:float=.5, # How often it then shows the right class
-    noise:float=.2 # Standard deviation
+    weak:float=.4, # Strength where a modality isn't the carrier
+    agree:float=.4, # How often it then shows the right class
+    noise:float=.15 # Standard deviation
 )->tuple:
     "What each modality says about each class [N,M,K], and the carrier [N]"
     n,M = len(y),len(MODALITIES)
@@ -81,12 +81,12 @@ def evidence(
     shown = np.where(carries | (rng.random((n,M))<agree), y[:,None], other)
     return np.where(carries, 1, weak)[...,None]*np.eye(K)[shown] + noise*rng.standard_normal((n,M,K)), carrier
 
-# %% ../nbs/01_simulate.ipynb #d27d5fdf
+# %% ../nbs/01_simulate.ipynb #112f2fcb
 def ceiling(
     e:np.ndarray, # Evidence [N,M,K]
     prior:np.ndarray, # Class probabilities where the patient is seen [N,K] or [K]
     present:np.ndarray, # Modality is there, bool [N,M]
-    weak:float=.5, agree:float=.5, noise:float=.2 # As in `evidence`
+    weak:float=.4, agree:float=.4, noise:float=.15 # As in `evidence`
 )->np.ndarray:
     "Bayes-optimal class probabilities [N,K] from the evidence that is present"
     K = e.shape[-1]; I = np.eye(K)
@@ -95,7 +95,7 @@ def ceiling(
     plain,soft = (p*present[...,None] for p in (fit(1), logsumexp(fit(weak)[:,:,None]+swap, -1)))
     return softmax(logsumexp(soft.sum(1,keepdims=True)-soft+plain, 1) + np.log(prior), -1)
 
-# %% ../nbs/01_simulate.ipynb #01e13c05
+# %% ../nbs/01_simulate.ipynb #5c07e32e
 def draw_sites(
     rng:np.random.Generator,
     sites:int, # Number of sites S
@@ -110,7 +110,7 @@ def draw_sites(
     return dict(mix=softmax(prior*z(K), 1), stain=np.exp(.3*covariate*z(3,3)), glass=np.exp(.06*covariate*z(3)),
                 noise=.012*np.exp(.7*covariate*z()), focus=.35*covariate*np.abs(z()), assay=.8*covariate*z(len(GENES)), lab=.5*covariate*z(CLINIC.shape[1]))
 
-# %% ../nbs/01_simulate.ipynb #bdd38c6e
+# %% ../nbs/01_simulate.ipynb #aee2b766
 LOGS,PERCENTS = ['wbc','ldh','platelets'],['blasts','spleen']
 CLINIC = pd.DataFrame(dict(
     age        = [32., 64, 52, 71],     # years
@@ -121,13 +121,13 @@ CLINIC = pd.DataFrame(dict(
     platelets  = [50., 65, 420, 170],   # 10^9/L
     spleen     = [35., 10, 85, 55]),    # % of patients in whom it is enlarged
     index=CLASSES)
-SPREAD   = pd.Series(dict(age=9, wbc=.45, ldh=.3, blasts=.7, haemoglobin=1.1, platelets=.4, spleen=0))
+SPREAD   = pd.Series(dict(age=6, wbc=.3, ldh=.2, blasts=.4, haemoglobin=.7, platelets=.3, spleen=0))
 SEVERITY = pd.Series(dict(age=0, wbc=.3, ldh=.3, blasts=.4, haemoglobin=-.7, platelets=-.3, spleen=.5))
 
 def link(t): return t.assign(**{c: np.log(t[c]) for c in LOGS}, **{c: logit(t[c]/100) for c in PERCENTS})
 def unlink(t): return t.assign(**{c: np.exp(t[c]) for c in LOGS}, **{c: 100*expit(t[c]) for c in PERCENTS})
 
-# %% ../nbs/01_simulate.ipynb #45da0621
+# %% ../nbs/01_simulate.ipynb #88f36684
 FIELD = 24. # Width of the picture, µm
 
 def px(v): return np.asarray(v, 'f')[:,None,None]
@@ -157,7 +157,7 @@ def cloud(
     f = gaussian_filter(rng.standard_normal((n,size,size), dtype='f'), scale*size/FIELD, axes=(1,2), mode='wrap', truncate=2.5)
     return f/f.std()
 
-# %% ../nbs/01_simulate.ipynb #eef2f01d
+# %% ../nbs/01_simulate.ipynb #0a15cfb3
 def red_cells(
     rng:np.random.Generator,
     n:int, # Pictures
@@ -172,7 +172,7 @@ def red_cells(
         out = np.maximum(out, soft(d-1,.2)*(1-.62*np.clip(1-d*d/.7, 0, 1)))
     return out
 
-# %% ../nbs/01_simulate.ipynb #77876c4c
+# %% ../nbs/01_simulate.ipynb #d79ac560
 def lobed(
     rng:np.random.Generator,
     c:np.ndarray, # Centre, µm [N,2]
@@ -187,7 +187,7 @@ def lobed(
         total = total+np.exp(np.clip(2*(px(r*(1-.5*spread))-far(lobe,size)), -9, 9))
     return .5*(np.log(4)*px(1-spread)-np.log(total))
 
-# %% ../nbs/01_simulate.ipynb #2f62c87a
+# %% ../nbs/01_simulate.ipynb #675efc62
 def nucleus(
     rng:np.random.Generator,
     s:dict, # Columns of `CELLS`, [N] each
@@ -205,7 +205,7 @@ def nucleus(
         chromatin *= 1-.5*px(s['nucleoli'])*np.clip(1-d*d, 0, 1)
     return cover, np.clip(chromatin, .3, 1.7)
 
-# %% ../nbs/01_simulate.ipynb #959007ad
+# %% ../nbs/01_simulate.ipynb #df498325
 def auer_rod(c, turn, size):
     "A needle at `c`, along the edge of the cell [N,size,size]"
     x,y = offsets(c, size); cos,sin = px(np.cos(turn)),px(np.sin(turn))
@@ -218,7 +218,7 @@ def debris(rng, rough, size):
     platelets = np.maximum(*(soft(far(around(rng,n,9.5,13),size)-1-.3*rough) for _ in range(2)))*grain
     return np.clip(smudge,0,1), np.clip(platelets,0,1)
 
-# %% ../nbs/01_simulate.ipynb #8a55c95a
+# %% ../nbs/01_simulate.ipynb #e762aa7a
 def draw_cells(
     rng:np.random.Generator,
     shape:np.ndarray, # Columns of `CELLS` for each patient [N,9]
@@ -238,7 +238,7 @@ def draw_cells(
     eosin = glass*red_cells(rng,n,size)*(1-.6*smudge) + plasm*px(.45-.3*s['blue']) + .7*grain + 2.2*rod
     return np.stack([azure,blue,eosin], 1)
 
-# %% ../nbs/01_simulate.ipynb #75e0f2b8
+# %% ../nbs/01_simulate.ipynb #e40752dc
 DYES  = np.array([[1.20,1.85,.50],[.60,.50,.10],[.22,.42,.30]]) # Absorbance of azure, blue, eosin in red, green, blue light
 GLASS = np.array([.985,.945,.925])
 
@@ -256,7 +256,7 @@ def stain(
     light += px(sites['noise'][code])[...,None]*rng.standard_normal(light.shape, dtype='f')
     return (255*np.clip(light, 0, 1)).astype('u1')
 
-# %% ../nbs/01_simulate.ipynb #330bd5e7
+# %% ../nbs/01_simulate.ipynb #7ca2dcc1
 def images(
     rng:np.random.Generator,
     e:np.ndarray, # Evidence of the image [N,K]
@@ -272,7 +272,7 @@ def images(
         b = slice(i, i+block); out[b] = stain(rng, draw_cells(rng, shape[b], size), code[b], sites)
     return out
 
-# %% ../nbs/01_simulate.ipynb #e25fb2e2
+# %% ../nbs/01_simulate.ipynb #5e267ca4
 def draw_drivers(
     rng:np.random.Generator,
     classes:tuple, # Names
@@ -282,7 +282,7 @@ def draw_drivers(
     table = np.array([DRIVERS[c] for c in classes])
     return table[(np.arange(len(classes))+hop[:,None])%len(classes), rng.integers(2, size=(len(hop),1))]
 
-# %% ../nbs/01_simulate.ipynb #fb8461f3
+# %% ../nbs/01_simulate.ipynb #29432809
 def programmes(
     rng:np.random.Generator,
     e:np.ndarray, # Evidence of the gene profile [N,K]
@@ -291,12 +291,12 @@ def programmes(
     classes:tuple # Names
 )->pd.DataFrame:
     "Activity of each pathway [N, pathways]"
-    names = np.array(list(PATHWAYS)); a = .25*rng.standard_normal((len(e),len(names)))
+    names = np.array(list(PATHWAYS)); a = .1*rng.standard_normal((len(e),len(names)))
     a += .5*severity[:,None]*(names=='CELL_CYCLE')
     for k,c in enumerate(classes): a += e[:,[k]]*((drivers[:,[k]]==names) + .7*(names==LINEAGE[c]))
     return pd.DataFrame(a, columns=names)
 
-# %% ../nbs/01_simulate.ipynb #9ab32ad5
+# %% ../nbs/01_simulate.ipynb #6c7f9060
 def express(
     rng:np.random.Generator,
     activity:pd.DataFrame, # From `programmes` [N, pathways]
@@ -310,10 +310,10 @@ def express(
     A = np.zeros((G,G)); A[i,j] = A[j,i] = 1
     flow = np.linalg.inv(np.eye(G)+np.diag(A.sum(0))-A)
     flow /= np.linalg.norm(flow, axis=0)
-    x = base + 1.5*activity.to_numpy()@load + .6*rng.standard_normal((len(activity),G))@flow + .4*rng.standard_normal((len(activity),G))
+    x = base + 2*activity.to_numpy()@load + .4*rng.standard_normal((len(activity),G))@flow + .4*rng.standard_normal((len(activity),G))
     return pd.DataFrame(np.clip(x+offset, 0, 16).astype('f'), columns=GENES)
 
-# %% ../nbs/01_simulate.ipynb #a1d7be23
+# %% ../nbs/01_simulate.ipynb #b2cd9a63
 def clinic(
     rng:np.random.Generator,
     e:np.ndarray, # Evidence of the clinical sheet [N,K]
@@ -330,7 +330,7 @@ def clinic(
     t['sex'] = np.where(rng.random(n)<.55, 'male', 'female')
     return t
 
-# %% ../nbs/01_simulate.ipynb #6423e626
+# %% ../nbs/01_simulate.ipynb #a99fed67
 MEDIAN = dict(ALL=40, AML=15, CML=150, CLL=90) # Median survival at average severity and age 55, months
 
 def survival(
@@ -344,7 +344,7 @@ def survival(
     death,closing = rng.exponential(np.exp(-risk)),rng.uniform(12, 120, len(risk))
     return pd.DataFrame(dict(time=np.minimum(death,closing).round(2).clip(.1), event=death<=closing, risk=risk))
 
-# %% ../nbs/01_simulate.ipynb #77394ee6
+# %% ../nbs/01_simulate.ipynb #fa7144d1
 def missingness(
     rng:np.random.Generator,
     missing:float, # Share of entries absent, 0 to 2/3
@@ -362,7 +362,7 @@ def reasons(rng, y, code, severity):
     M = len(MODALITIES)
     return severity[:,None] + rng.standard_normal((y.max()+1,M))[y] + rng.standard_normal((code.max()+1,M))[code]
 
-# %% ../nbs/01_simulate.ipynb #685fe556
+# %% ../nbs/01_simulate.ipynb #fc64c134
 @dataclass(repr=False)
 class Digital:
     "A simulated cohort with its truth"
@@ -379,7 +379,7 @@ class Digital:
     about:str              # Says that it is simulated, and how
     def __repr__(self): return self.about
 
-# %% ../nbs/01_simulate.ipynb #e250d0f7
+# %% ../nbs/01_simulate.ipynb #46ed9684
 def check_options(n, sites, missing, classes, strengths):
     "An `OncoError` that names the argument at fault"
     if n<1: raise OncoError(f'simulate: n={n}, want at least 1 patient')
@@ -390,7 +390,7 @@ def check_options(n, sites, missing, classes, strengths):
     for k,v in strengths.items():
         if v<0: raise OncoError(f'simulate: {k}={v}, want 0 or more')
 
-# %% ../nbs/01_simulate.ipynb #08a362c1
+# %% ../nbs/01_simulate.ipynb #8aed5bcd
 def simulate(
     n:int=1000, # Patients N
     seed:int=0, # Same arguments and seed, same bits

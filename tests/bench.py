@@ -5,7 +5,7 @@
 import argparse, subprocess, sys, time
 from pathlib import Path
 
-import torch
+import onconet.data.loaders, torch  # the first gives Cohort its dataloaders
 from torch.utils.data import DataLoader, Dataset
 from onconet.core import set_seed
 from onconet.data.cohort import digital_cohort

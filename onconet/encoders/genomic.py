@@ -11,7 +11,7 @@ from torch import nn, Tensor
 from fastcore.basics import patch
 from ..core import OncoError
 
-# %% ../../nbs/32_encoders.genomic.ipynb #71da5ba8
+# %% ../../nbs/32_encoders.genomic.ipynb #a46ba12d
 class SparseLinear(nn.Module):
     "Linear layer whose weights are products u*v, so that a squared penalty on u and v is an L1 penalty: [B,G] -> [B,n]"
     def __init__(self,
@@ -30,23 +30,24 @@ class SparseLinear(nn.Module):
         self.v = nn.Parameter(self.seen*torch.randn(n, g)*.1*init/scale)
         self.b = nn.Parameter(torch.zeros(n))
 
-    def forward(self,
-        x:Tensor # Standardised expression [B,G]
-    )->Tensor:   # [B,n]
-        return F.linear(x, self.weight, self.b)
-
-# %% ../../nbs/32_encoders.genomic.ipynb #b244208f
+# %% ../../nbs/32_encoders.genomic.ipynb #d08b4613
 @patch(as_prop=True)
 def weight(self:SparseLinear)->Tensor:
     "The weights [n,G], zero where an output does not see a gene"
     return self.u*self.v*self.seen*self.scale**2
 
 @patch
+def forward(self:SparseLinear, x:Tensor # Standardised expression [B,G]
+)->Tensor: # [B,n]
+    return F.linear(x, self.weight, self.scale*self.b)
+
+# %% ../../nbs/32_encoders.genomic.ipynb #ede8cf06
+@patch
 def penalty(self:SparseLinear)->Tensor: # Scalar, to add to the loss times λ
     "The squared penalty that acts as the L1 norm of the weights"
     return .5*self.scale**2*(self.u.square().sum() + self.v.square().sum())
 
-# %% ../../nbs/32_encoders.genomic.ipynb #e9a42bb3
+# %% ../../nbs/32_encoders.genomic.ipynb #e25089c2
 class Programmes(nn.Module):
     "Soft maximum over sparse programmes: [B,G] -> [B,D]"
     def __init__(self,
@@ -64,7 +65,7 @@ class Programmes(nn.Module):
     )->Tensor:   # [B,D]
         return self.linear(x).unflatten(1, (self.d, -1)).logsumexp(2)
 
-# %% ../../nbs/32_encoders.genomic.ipynb #3c722a69
+# %% ../../nbs/32_encoders.genomic.ipynb #e630fcec
 class PathwayTokens(nn.Module):
     "A token a gene set, a linear map of its genes alone: [B,G] -> [B,S,d]"
     def __init__(self,
@@ -79,14 +80,15 @@ class PathwayTokens(nn.Module):
         self.place = nn.Parameter(torch.randn(s, d)*.1)
         self.mix   = nn.Linear(rank, d, bias=False)
 
-    def forward(self,
-        x:Tensor # Standardised expression [B,G]
-    )->Tensor:   # Tokens [B,S,d]
-        m = self.membership/self.membership.sum(1, keepdim=True).clamp(min=1).sqrt()
-        t = (x[:,None]*self.gene.T) @ m.T
-        return self.mix(t.mT) + self.place
+# %% ../../nbs/32_encoders.genomic.ipynb #915391f4
+@patch
+def forward(self:PathwayTokens, x:Tensor # Standardised expression [B,G]
+)->Tensor: # Tokens [B,S,d]
+    m = self.membership/self.membership.sum(1, keepdim=True).clamp(min=1).sqrt()
+    t = (x[:,None]*self.gene.T) @ m.T
+    return self.mix(t.mT) + self.place
 
-# %% ../../nbs/32_encoders.genomic.ipynb #bf1ddec3
+# %% ../../nbs/32_encoders.genomic.ipynb #840651c4
 class Block(nn.Module):
     "Transformer block: attention between tokens, then a small network on each, both added (eq 13)"
     def __init__(self,
@@ -100,14 +102,15 @@ class Block(nn.Module):
         self.qkv,self.out = nn.Linear(d, 3*d),nn.Linear(d, d)
         self.mlp = nn.Sequential(nn.Linear(d, 2*d), nn.GELU(), nn.Linear(2*d, d))
 
-    def forward(self,
-        t:Tensor # Tokens [B,S,d]
-    )->Tensor:   # Tokens [B,S,d]
-        q,k,v = self.qkv(self.norm1(t)).unflatten(2, (3, self.heads, -1)).permute(2,0,3,1,4)
-        t = t + self.drop(self.out(F.scaled_dot_product_attention(q, k, v).transpose(1,2).flatten(2)))
-        return t + self.drop(self.mlp(self.norm2(t)))
+# %% ../../nbs/32_encoders.genomic.ipynb #aab7d8b5
+@patch
+def forward(self:Block, t:Tensor # Tokens [B,S,d]
+)->Tensor: # Tokens [B,S,d]
+    q,k,v = self.qkv(self.norm1(t)).unflatten(2, (3, self.heads, -1)).permute(2,0,3,1,4)
+    t = t + self.drop(self.out(F.scaled_dot_product_attention(q, k, v).transpose(1,2).flatten(2)))
+    return t + self.drop(self.mlp(self.norm2(t)))
 
-# %% ../../nbs/32_encoders.genomic.ipynb #7b64b83c
+# %% ../../nbs/32_encoders.genomic.ipynb #75e0541d
 class PathwayTransformer(nn.Module):
     "Sparse programmes and pathway tokens: expression to an embedding, [B,G] -> [B,D]"
     def __init__(self,
@@ -120,20 +123,21 @@ class PathwayTransformer(nn.Module):
         blocks:int=1,     # Transformer blocks; with 0 the tokens do not see each other
         heads:int=2,      # Heads of the attention
         dropout:float=.1, # In the transformer
-        gamma:float=.1    # Weight of the pathways at the start
+        d_path:int=None   # Units of the embedding that speak for the pathways; an eighth of D if None
     ):
         super().__init__()
         m = membership if torch.is_tensor(membership) else torch.zeros(*membership)
         if m.ndim!=2: raise OncoError(f'PathwayTransformer: membership must be [S,G], got {list(m.shape)}')
+        d_path = d//8 if d_path is None else d_path
         self.config = dict(membership=list(m.shape), d=d, programmes=programmes, share=share, keep=keep, d_token=d_token,
-                           blocks=blocks, heads=heads, dropout=dropout, gamma=gamma)
-        self.programmes = Programmes(m.shape[1], d, programmes, share, keep)
+                           blocks=blocks, heads=heads, dropout=dropout, d_path=d_path)
+        self.programmes = Programmes(m.shape[1], d-d_path, programmes, share, keep)
         self.tokens = PathwayTokens(m, d_token)
         self.blocks = nn.Sequential(*[Block(d_token, heads, dropout) for _ in range(blocks)], nn.LayerNorm(d_token))
         self.pool = nn.Parameter(torch.zeros(d_token))
-        self.proj,self.gamma = nn.Linear(d_token, d),nn.Parameter(torch.full((d,), gamma))
+        self.proj = nn.Linear(d_token, d_path)
 
-# %% ../../nbs/32_encoders.genomic.ipynb #a1b982c1
+# %% ../../nbs/32_encoders.genomic.ipynb #381a776e
 @patch
 def attend(self:PathwayTransformer, x:Tensor # Standardised expression [B,G]
 )->tuple: # Tokens after the blocks [B,S,d], their weights [B,S]
@@ -143,13 +147,14 @@ def attend(self:PathwayTransformer, x:Tensor # Standardised expression [B,G]
     t = self.blocks(self.tokens(x))
     return t, (t@self.pool).softmax(1)
 
+# %% ../../nbs/32_encoders.genomic.ipynb #52babaea
 @patch
 def forward(self:PathwayTransformer, x:Tensor # Standardised expression [B,G]
 )->Tensor: # Embedding [B,D]
     t,a = self.attend(x)
-    return self.programmes(x) + self.gamma*self.proj((a[...,None]*t).sum(1))
+    return torch.cat([self.programmes(x), self.proj((a[...,None]*t).sum(1))], 1)
 
-# %% ../../nbs/32_encoders.genomic.ipynb #0068f4d8
+# %% ../../nbs/32_encoders.genomic.ipynb #4800e183
 @patch
 def token_weights(self:PathwayTransformer, x:Tensor # Standardised expression [B,G]
 )->Tensor: # [B,S], rows sum to 1
