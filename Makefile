@@ -5,7 +5,7 @@ OUT  ?= report
 JOBS ?= 2
 
 PY  := .venv/bin/python
-PIP := $(PY) -m pip install --disable-pip-version-check --no-input -c constraints.txt
+PIP := $(PY) -m pip install --disable-pip-version-check --no-input $(if $(wildcard .venv/.demo),-q) -c constraints.txt
 
 # What a shell may bring along that would reach into another Python
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PIP_TARGET PIP_PREFIX PIP_USER VIRTUAL_ENV
@@ -31,8 +31,8 @@ docs: .venv/.dev      ## The site, into _site (Quarto where it is installed, els
 	@$(PY) docs/build_site.py
 	@echo "Look at _site/index.html in a browser."
 
-bench: .venv/.dev      ## How long things take on this machine (ARGS='--out results' keeps the rows)
-	@$(PY) tests/bench.py $(ARGS)
+bench: .venv/.dev      ## How long things take on this machine, and ratios against alternatives; rows to results/speed.csv
+	@$(PY) tests/bench.py --out results $(ARGS)
 
 tables: .venv/.demo      ## The studies at full length: the rows in results/ behind the README's tables
 	@.venv/bin/onconet tables --out results

@@ -34,13 +34,13 @@ class TakeApart(Callback):
     order = -10
     def after_pred(self): self.learn.pred,self.learn.z,self.learn.alpha = self.pred
 
-# %% ../nbs/41_learner.ipynb #79bebd24
+# %% ../nbs/41_learner.ipynb #f0c50f89
 class Penalty(Callback):
     "Add lam*|w|^2 + mu*|W_o|^2 (equation 10), and l1 times what an encoder asks for, to the training loss"
     def __init__(self,
         lam:float=1e-4, # Of the attention vector w; a fusion without one is not penalised
         mu:float=1e-4, # Of the output weights W_o
-        l1:float=1e-3 # Of the sparse weights of encoders that have a `penalty()`
+        l1:float=1e-2 # Of the sparse weights of encoders that have a `penalty()`
     ): self.lam,self.mu,self.l1 = lam,mu,l1
     def after_loss(self):
         if not self.training: return
@@ -96,7 +96,7 @@ class EpochBar(Callback):
     def after_epoch(self): self.bar.set_postfix(loss=f'{float(self.smooth_loss):.3f}'); self.bar.update()
     def after_fit(self): self.bar.close()
 
-# %% ../nbs/41_learner.ipynb #35391075
+# %% ../nbs/41_learner.ipynb #9b9661ca
 def onco_learner(
     dls, # From `cohort.dataloaders(...)`
     model:OncoNet=None, # Built for the data by `onconet_for` if None
@@ -104,9 +104,9 @@ def onco_learner(
     wd:float=1e-2, # Decoupled weight decay (equation 19)
     lam:float=1e-4, # Penalty of the attention vector (equation 10)
     mu:float=1e-4, # Penalty of the output weights (equation 10)
-    l1:float=1e-3, # Penalty of an encoder's sparse weights
+    l1:float=1e-2, # Penalty of an encoder's sparse weights
     a:float=1., # Weight of each modality's own supervision
-    members:int=1, # Members of the ensemble that an embedding is
+    members:int=None, # Members of the ensemble that an embedding is; D/K if None
     p_drop:float=.2, # Modality dropout
     ema:float=.999, # Decay of the moving average of the weights
     loss_func=None, # Cross-entropy if None
@@ -116,6 +116,7 @@ def onco_learner(
 )->Learner:
     "A Learner with the paper's recipe"
     model = model or onconet_for(dls.prep, dls.classes)
+    members = members or max(model.d//model.head.out_features, 1)
     parts = [TakeApart(), Penalty(lam, mu, l1)] + [Supervise(a, members)]*(a > 0) + [ModalityDropout(p_drop)]*(p_drop > 0) + [EMA(ema)]*(ema > 0)
     return Learner(dls, model, loss_func or CrossEntropyLossFlat(), opt_func=partial(Adam, mom=.9, sqr_mom=.999), lr=lr, wd=wd,
                    metrics=metrics, cbs=parts + L(cbs), **kw)

@@ -84,7 +84,7 @@ def pathways(
     try: return membership(sets or gene_sets(source='KEGG') | gene_sets(ids=MITOCHONDRIA), columns, symbols, min_genes=3)[0]
     except OncoError: return torch.ones(1, len(columns))
 
-# %% ../nbs/35_model.ipynb #ded2a0b8
+# %% ../nbs/35_model.ipynb #0169bca8
 FUSIONS = {'attention': AttentionFusion, 'concat': ConcatFusion, 'mean': MeanFusion}
 
 def encoder_for(
@@ -94,15 +94,15 @@ def encoder_for(
     **kw # To the encoder
 )->nn.Module:
     "The encoder that fits what `Prep` learned of a modality"
-    if state['kind'] == 'image': return ResidualCNN(d, **kw)
+    if state['kind'] == 'image': return ResidualCNN(d, size=state['size'], **kw)
     if state['kind'] == 'mixed': return ClinicalEncoder(len(state['numbers']), [len(v) for v in state['categories'].values()], d=d, **kw)
     return PathwayTransformer(pathways(state['columns'], sets), d=d, **kw)
 
-# %% ../nbs/35_model.ipynb #60cf24c0
+# %% ../nbs/35_model.ipynb #c5f3ea44
 def onconet_for(
     prep, # `Prep`, fitted on training patients
     classes:list, # Names of the K classes
-    d:int=64, # Width of the embedding
+    d:int=64, # Width of the embedding, made a multiple of K
     fusion:str='attention', # 'attention', 'concat' or 'mean'
     only:list=None, # Names of the modalities to use; all if None
     sets:dict=None, # Gene set -> gene names; KEGG and the mitochondrial sets if None
@@ -110,10 +110,12 @@ def onconet_for(
 )->OncoNet:
     "An OncoNet for the modalities that a `Prep` knows"
     if fusion not in FUSIONS: raise OncoError(f'fusion {fusion!r}: choose one of {list(FUSIONS)}')
-    names = list(only or prep.state)
+    names,k = list(only or prep.state),len(classes)
+    d = max(d//k, 1)*k
     if bad := [k for k in names if k not in prep.state]: raise OncoError(f'no modality {bad[0]!r}; there are {list(prep.state)}')
-    enc = {k: encoder_for(prep.state[k], d, sets, **(encoders or {}).get(k, {})) for k in names}
-    return OncoNet(enc, FUSIONS[fusion](*([d, len(enc)] if fusion=='concat' else [d])), len(classes), d)
+    share = {n: dict(share=k) for n in names if prep.state[n]['kind'] == 'matrix'}
+    enc = {n: encoder_for(prep.state[n], d, sets, **share.get(n, {}) | (encoders or {}).get(n, {})) for n in names}
+    return OncoNet(enc, FUSIONS[fusion](*([d, len(enc)] if fusion=='concat' else [d])), k, d)
 
 # %% ../nbs/35_model.ipynb #34ecb42a
 PARTS = {c.__name__:c for c in (ResidualCNN, PathwayTransformer, ClinicalEncoder, AttentionFusion, ConcatFusion, MeanFusion)}

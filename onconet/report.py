@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CSS', 'figure', 'table', 'tiles', 'page', 'plot_intervals', 'plot_missing', 'plot_attention', 'plot_cells']
 
-# %% ../nbs/60_report.ipynb #3e466d01
-import base64, io
+# %% ../nbs/60_report.ipynb #e478f930
+import base64, io, re
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.xml import (A, Body, Details, Div, Figcaption, Figure, Footer, H1, H2, Head, Header, Html, Img, Li, Main, Meta, NotStr, P, Pre, Section,
@@ -25,18 +25,19 @@ def figure(
     src = 'data:image/png;base64,' + base64.b64encode(buf.getvalue()).decode()
     return Figure(Img(src=src, alt=alt or caption), Figcaption(caption))
 
-# %% ../nbs/60_report.ipynb #25d21ce4
+# %% ../nbs/60_report.ipynb #daf2f113
 def table(
     df:pd.DataFrame, # Already formatted
     caption:str='', # Above the table
     bold:str=None # Label of the row to set in bold
 ):
     "A table inside the page"
-    html = df.reset_index().to_html(index=False, border=0, na_rep='', escape=True)
+    html = df.rename_axis(columns=None).reset_index().to_html(index=False, border=0, na_rep='', escape=True)
+    html = re.sub(r'(\[-?\d[^\]]*\])</td>', r'<small>\1</small></td>', html)
     if bold: html = html.replace(f'<tr>\n      <td>{bold}</td>', f'<tr class="ours">\n      <td>{bold}</td>')
     return Div(P(caption, cls='caption') if caption else '', Div(NotStr(html), cls='scroll'))
 
-# %% ../nbs/60_report.ipynb #7aec548c
+# %% ../nbs/60_report.ipynb #c5deb9a8
 CSS = '''
 :root{--ink:#1c2330;--soft:#5b6678;--line:#dfe4ec;--paper:#fff;--wash:#f5f7fa;--accent:#8b1e4b;color-scheme:light dark}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#9aa5b8;--line:#313a49;--paper:#141922;--wash:#1c232f;--accent:#f08ab4}}
@@ -49,7 +50,7 @@ header{padding-top:36px} h1{font-size:1.9rem;line-height:1.2;margin:0 0 .3em} h2
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:12px;margin:1.2em 0}
 .tile{background:var(--wash);border-radius:8px;padding:.8em 1em}.tile b{display:block;font-size:1.5rem;line-height:1.2}.tile span{color:var(--soft);font-size:.86rem}
 .scroll{overflow-x:auto;margin:.4em 0 1.2em} table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{text-align:left;padding:.42em .9em .42em 0;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:600}
+td small{display:block;color:var(--soft)}th,td{text-align:left;padding:.42em .9em .42em 0;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:600}
 tr.ours td{font-weight:700} .caption,figcaption{color:var(--soft);font-size:.9rem;margin:.6em 0 .2em}
 figure{margin:1.2em 0}figure img{max-width:100%;height:auto;display:block;background:#fff;border-radius:8px;border:1px solid var(--line)}
 pre{background:var(--wash);padding:.9em 1em;border-radius:8px;overflow-x:auto;font-size:.85rem} summary{cursor:pointer;color:var(--soft)}
@@ -96,7 +97,7 @@ def plot_intervals(
     ax.grid(axis='x', alpha=.3); ax.spines[['top','right','left']].set_visible(False)
     return fig
 
-# %% ../nbs/60_report.ipynb #a086f82e
+# %% ../nbs/60_report.ipynb #d77410eb
 def plot_missing(
     df:pd.DataFrame, # Columns missing, accuracy, model; several rows a point are seeds
     chance:float=None # Accuracy of guessing the commonest class
@@ -105,8 +106,8 @@ def plot_missing(
     import matplotlib.pyplot as plt, seaborn as sns
     fig,ax = plt.subplots(figsize=(7,3.4), layout='constrained')
     sns.lineplot(df, x='missing', y='accuracy', hue='model', marker='o', errorbar='sd', ax=ax)
-    if chance: ax.axhline(chance, color='.6', ls=':', lw=1); ax.text(df.missing.max(), chance, 'commonest class', ha='right', va='bottom', color='.5', fontsize=8)
-    ax.set(xlabel='share of modalities missing at test', ylabel='accuracy'); ax.legend(title=None, frameon=False); ax.grid(alpha=.3)
+    if chance: ax.axhline(chance, color='.6', ls=':', lw=1); ax.text(0, chance, 'commonest class', ha='left', va='bottom', color='.5', fontsize=8)
+    ax.set(xlabel='share of modalities missing at test', ylabel='accuracy'); sns.move_legend(ax, 'upper left', bbox_to_anchor=(1,1), title=None, frameon=False); ax.grid(alpha=.3)
     ax.spines[['top','right']].set_visible(False)
     return fig
 

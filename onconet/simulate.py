@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PATHWAYS', 'GENES', 'CLASSES', 'LINEAGE', 'DRIVERS', 'CELLS', 'LOGS', 'PERCENTS', 'CLINIC', 'SPREAD', 'SEVERITY',
            'FIELD', 'DYES', 'GLASS', 'MEDIAN', 'gene_graph', 'blend', 'evidence', 'ceiling', 'draw_sites', 'link',
-           'unlink', 'px', 'polar', 'around', 'soft', 'offsets', 'far', 'cloud', 'red_cells', 'lobed', 'nucleus',
+           'unlink', 'draw_patients', 'px', 'polar', 'offsets', 'far', 'soft', 'cloud', 'red_cells', 'lobed', 'nucleus',
            'auer_rod', 'debris', 'draw_cells', 'stain', 'images', 'draw_drivers', 'programmes', 'express', 'clinic',
            'survival', 'missingness', 'reasons', 'Digital', 'check_options', 'simulate']
 
@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import expit, logit, logsumexp, softmax
 from .core import MODALITIES, OncoError
 
-# %% ../nbs/01_simulate.ipynb #4b1f2a45
+# %% ../nbs/01_simulate.ipynb #38b70c81
 PATHWAYS = {k: v.split() for k,v in dict(
     OXPHOS     = 'NDUFA1 NDUFA4 NDUFB8 NDUFS1 NDUFV1 SDHB UQCRC1 CYC1 COX4I1 COX5B ATP5F1A ATP5PO',
     TCA        = 'CS ACO2 IDH2 IDH3A OGDH DLST SUCLG1 SDHA SDHB FH MDH2 PC',
@@ -33,7 +33,7 @@ PATHWAYS = {k: v.split() for k,v in dict(
     RIBOSOME   = 'RPLP0 RPL3 RPL5 RPL11 RPL13A RPS3 RPS6 RPS8 RPS14 RPS19 RPS27A RPSA').items()}
 GENES = list(dict.fromkeys(g for s in PATHWAYS.values() for g in s))
 
-# %% ../nbs/01_simulate.ipynb #5ab3e97b
+# %% ../nbs/01_simulate.ipynb #5768defe
 def gene_graph(
     gene_sets:dict, # Pathway name -> gene symbols
     reach:int=2 # Neighbours on each side
@@ -41,7 +41,7 @@ def gene_graph(
     "Undirected edges (pairs of symbols) of a ring lattice in each gene set"
     return sorted({tuple(sorted((s[i], s[(i+j)%len(s)]))) for s in gene_sets.values() for i in range(len(s)) for j in range(1,reach+1)})
 
-# %% ../nbs/01_simulate.ipynb #75ef3c4c
+# %% ../nbs/01_simulate.ipynb #8d2c37af
 CLASSES = ('ALL', 'AML', 'CML', 'CLL')
 LINEAGE = dict(ALL='B_LINEAGE', AML='MYELOID', CML='MYELOID', CLL='B_LINEAGE')
 DRIVERS = dict(ALL=('GLYCOLYSIS','NUCLEOTIDE'), AML=('OXPHOS','TCA'), CML=('FISSION','MITOPHAGY'), CLL=('APOPTOSIS','FUSION'))
@@ -56,7 +56,7 @@ CELLS = pd.DataFrame(dict(
     auer     = [0.,  1.,  0.,  0. ],  # Auer rod
     smudge   = [0.,  0.,  0.,  1. ]), index=CLASSES)  # a crushed lymphocyte beside the cell
 
-# %% ../nbs/01_simulate.ipynb #e59d573a
+# %% ../nbs/01_simulate.ipynb #a4ae3851
 def blend(
     e:np.ndarray, # Evidence [N,K]
     table:pd.DataFrame # One row a class [K,Q]
@@ -65,10 +65,9 @@ def blend(
     t = table.to_numpy(float)
     return t.mean(0) + e@(t-t.mean(0))
 
-# %% ../nbs/01_simulate.ipynb #e8da2ca9
+# %% ../nbs/01_simulate.ipynb #e05246e2
 def evidence(
-    rng:np.random.Generator,
-    y:np.ndarray, # Class codes [N]
+    rng:np.random.Generator, y:np.ndarray, # Class codes [N]
     K:int, # Classes
     weak:float=.4, # Strength where a modality isn't the carrier
     agree:float=.4, # How often it then shows the right class
@@ -81,7 +80,7 @@ def evidence(
     shown = np.where(carries | (rng.random((n,M))<agree), y[:,None], other)
     return np.where(carries, 1, weak)[...,None]*np.eye(K)[shown] + noise*rng.standard_normal((n,M,K)), carrier
 
-# %% ../nbs/01_simulate.ipynb #112f2fcb
+# %% ../nbs/01_simulate.ipynb #cf14c8fc
 def ceiling(
     e:np.ndarray, # Evidence [N,M,K]
     prior:np.ndarray, # Class probabilities where the patient is seen [N,K] or [K]
@@ -95,10 +94,9 @@ def ceiling(
     plain,soft = (p*present[...,None] for p in (fit(1), logsumexp(fit(weak)[:,:,None]+swap, -1)))
     return softmax(logsumexp(soft.sum(1,keepdims=True)-soft+plain, 1) + np.log(prior), -1)
 
-# %% ../nbs/01_simulate.ipynb #5c07e32e
+# %% ../nbs/01_simulate.ipynb #e7459540
 def draw_sites(
-    rng:np.random.Generator,
-    sites:int, # Number of sites S
+    rng:np.random.Generator, sites:int, # Number of sites S
     K:int, # Classes
     covariate:float, # Strength of the shift in stain, scanner, assay and laboratory
     prior:float # Strength of the shift in the class mix (log odds)
@@ -110,7 +108,7 @@ def draw_sites(
     return dict(mix=softmax(prior*z(K), 1), stain=np.exp(.3*covariate*z(3,3)), glass=np.exp(.06*covariate*z(3)),
                 noise=.012*np.exp(.7*covariate*z()), focus=.35*covariate*np.abs(z()), assay=.8*covariate*z(len(GENES)), lab=.5*covariate*z(CLINIC.shape[1]))
 
-# %% ../nbs/01_simulate.ipynb #aee2b766
+# %% ../nbs/01_simulate.ipynb #5a3a5ec3
 LOGS,PERCENTS = ['wbc','ldh','platelets'],['blasts','spleen']
 CLINIC = pd.DataFrame(dict(
     age        = [32., 64, 52, 71],     # years
@@ -124,17 +122,38 @@ CLINIC = pd.DataFrame(dict(
 SPREAD   = pd.Series(dict(age=6, wbc=.3, ldh=.2, blasts=.4, haemoglobin=.7, platelets=.3, spleen=0))
 SEVERITY = pd.Series(dict(age=0, wbc=.3, ldh=.3, blasts=.4, haemoglobin=-.7, platelets=-.3, spleen=.5))
 
-def link(t): return t.assign(**{c: np.log(t[c]) for c in LOGS}, **{c: logit(t[c]/100) for c in PERCENTS})
-def unlink(t): return t.assign(**{c: np.exp(t[c]) for c in LOGS}, **{c: 100*expit(t[c]) for c in PERCENTS})
+# %% ../nbs/01_simulate.ipynb #6eed9482
+def link(t):
+    "Columns of `CLINIC` on the scale where they are normal: log, logit or as they are"
+    return t.assign(**{c: np.log(t[c]) for c in LOGS}, **{c: logit(t[c]/100) for c in PERCENTS})
 
-# %% ../nbs/01_simulate.ipynb #88f36684
+def unlink(t):
+    "From the scale of `link` back to the units of the report"
+    return t.assign(**{c: np.exp(t[c]) for c in LOGS}, **{c: 100*expit(t[c]) for c in PERCENTS})
+
+# %% ../nbs/01_simulate.ipynb #791e04f2
+def draw_patients(
+    rng:np.random.Generator, n:int, # Patients
+    mix:np.ndarray, # Class probabilities of each site [S,K]
+    concept:float # Share of patients at the last of several sites whose driver means the next class
+)->tuple:
+    "Site code, class code, severity (standard normal), and whether concept shift took hold; all [N]"
+    S = len(mix); site = rng.integers(S, size=n)
+    y = (rng.random((n,1)) > mix[site].cumsum(1)[:,:-1]).sum(1)
+    return site, y, rng.standard_normal(n), (rng.random(n)<concept)&(site==S-1)&(S>1)
+
+# %% ../nbs/01_simulate.ipynb #ca77a35d
 FIELD = 24. # Width of the picture, µm
 
-def px(v): return np.asarray(v, 'f')[:,None,None]
-def polar(r, phi): return np.stack([r*np.cos(phi), r*np.sin(phi)], -1)
-def around(rng, n, lo, hi): return polar(rng.uniform(lo, hi, n), rng.uniform(0, 2*np.pi, n))
-def soft(d, w=1.): return np.clip(.5-d/w, 0, 1)
+def px(v):
+    "One number a patient [N], shaped to meet pictures [N,1,1]"
+    return np.asarray(v, 'f')[:,None,None]
 
+def polar(r, phi):
+    "Points [N,2] at distance `r` µm and angle `phi` radians, both [N]"
+    return np.stack([r*np.cos(phi), r*np.sin(phi)], -1)
+
+# %% ../nbs/01_simulate.ipynb #3820e670
 def offsets(
     c:np.ndarray, # A point for each patient, µm from the centre of the picture [N,2]
     size:int # Pixels
@@ -143,13 +162,19 @@ def offsets(
     g = (((np.arange(size)+.5)/size-.5)*FIELD).astype('f')
     return g[None,None]-px(c[:,0]), g[None,:,None]-px(c[:,1])
 
+# %% ../nbs/01_simulate.ipynb #230cf83f
 def far(c, size):
+    "Distance of every pixel from the points `c` [N,2], µm [N,size,size]"
     x,y = offsets(c, size)
     return np.sqrt(x*x+y*y)
 
+def soft(d, width=1.):
+    "Cover of a shape from the signed distance `d` to its edge, µm: 1 inside, 0 outside, a ramp of `width` between"
+    return np.clip(.5-d/width, 0, 1)
+
+# %% ../nbs/01_simulate.ipynb #53b3ea33
 def cloud(
-    rng:np.random.Generator,
-    n:int, # Pictures
+    rng:np.random.Generator, n:int, # Pictures
     size:int, # Pixels
     scale:float # Size of a puff, µm
 )->np.ndarray:
@@ -157,10 +182,9 @@ def cloud(
     f = gaussian_filter(rng.standard_normal((n,size,size), dtype='f'), scale*size/FIELD, axes=(1,2), mode='wrap', truncate=2.5)
     return f/f.std()
 
-# %% ../nbs/01_simulate.ipynb #0a15cfb3
+# %% ../nbs/01_simulate.ipynb #0daf8626
 def red_cells(
-    rng:np.random.Generator,
-    n:int, # Pictures
+    rng:np.random.Generator, n:int, # Pictures
     size:int, # Pixels
     k:int=7 # Red cells in each
 )->np.ndarray:
@@ -172,10 +196,9 @@ def red_cells(
         out = np.maximum(out, soft(d-1,.2)*(1-.62*np.clip(1-d*d/.7, 0, 1)))
     return out
 
-# %% ../nbs/01_simulate.ipynb #d79ac560
+# %% ../nbs/01_simulate.ipynb #c3684541
 def lobed(
-    rng:np.random.Generator,
-    c:np.ndarray, # Centre, µm [N,2]
+    rng:np.random.Generator, c:np.ndarray, # Centre, µm [N,2]
     r:np.ndarray, # Radius, µm [N]
     spread:np.ndarray, # 0 round, 1 four lobes [N]
     size:int # Pixels
@@ -187,10 +210,9 @@ def lobed(
         total = total+np.exp(np.clip(2*(px(r*(1-.5*spread))-far(lobe,size)), -9, 9))
     return .5*(np.log(4)*px(1-spread)-np.log(total))
 
-# %% ../nbs/01_simulate.ipynb #675efc62
+# %% ../nbs/01_simulate.ipynb #b823e686
 def nucleus(
-    rng:np.random.Generator,
-    s:dict, # Columns of `CELLS`, [N] each
+    rng:np.random.Generator, s:dict, # Columns of `CELLS`, [N] each
     c:np.ndarray, # Centre, µm [N,2]
     turn:np.ndarray, # Where nucleoli begin, radians [N]
     rough:np.ndarray, # Roughness of the outline [N,size,size]
@@ -205,23 +227,30 @@ def nucleus(
         chromatin *= 1-.5*px(s['nucleoli'])*np.clip(1-d*d, 0, 1)
     return cover, np.clip(chromatin, .3, 1.7)
 
-# %% ../nbs/01_simulate.ipynb #df498325
-def auer_rod(c, turn, size):
+# %% ../nbs/01_simulate.ipynb #295d814a
+def auer_rod(
+    c:np.ndarray, # Centre, µm [N,2]
+    turn:np.ndarray, # Direction across the needle, radians [N]
+    size:int # Pixels
+)->np.ndarray:
     "A needle at `c`, along the edge of the cell [N,size,size]"
     x,y = offsets(c, size); cos,sin = px(np.cos(turn)),px(np.sin(turn))
     return soft(np.abs(y*cos-x*sin)-1.7, .6)*soft(np.abs(x*cos+y*sin)-.22, .6)
 
-def debris(rng, rough, size):
+# %% ../nbs/01_simulate.ipynb #10b9150c
+def debris(
+    rng:np.random.Generator, rough:np.ndarray, # Roughness of outlines [N,size,size]
+    size:int # Pixels
+)->tuple:
     "Cover of a smudge and of platelets on the glass, both [N,size,size]"
-    n = len(rough); grain = .5+.14*cloud(rng,n,size,.4)
-    smudge = soft(far(around(rng,n,10,12),size)-4.3-1.2*rough, 2)*grain
-    platelets = np.maximum(*(soft(far(around(rng,n,9.5,13),size)-1-.3*rough) for _ in range(2)))*grain
+    n = len(rough); around = lambda lo,hi: far(polar(rng.uniform(lo, hi, n), rng.uniform(0, 2*np.pi, n)), size); grain = .5+.14*cloud(rng,n,size,.4)
+    smudge = soft(around(10,12)-4.3-1.2*rough, 2)*grain
+    platelets = np.maximum(*(soft(around(9.5,13)-1-.3*rough) for _ in range(2)))*grain
     return np.clip(smudge,0,1), np.clip(platelets,0,1)
 
-# %% ../nbs/01_simulate.ipynb #e762aa7a
+# %% ../nbs/01_simulate.ipynb #4dfb2afc
 def draw_cells(
-    rng:np.random.Generator,
-    shape:np.ndarray, # Columns of `CELLS` for each patient [N,9]
+    rng:np.random.Generator, shape:np.ndarray, # Columns of `CELLS` for each patient [N,9]
     size:int # Pixels
 )->np.ndarray:
     "Concentrations of azure, blue and eosin [N,3,size,size]"
@@ -238,13 +267,12 @@ def draw_cells(
     eosin = glass*red_cells(rng,n,size)*(1-.6*smudge) + plasm*px(.45-.3*s['blue']) + .7*grain + 2.2*rod
     return np.stack([azure,blue,eosin], 1)
 
-# %% ../nbs/01_simulate.ipynb #e40752dc
+# %% ../nbs/01_simulate.ipynb #2c068b9c
 DYES  = np.array([[1.20,1.85,.50],[.60,.50,.10],[.22,.42,.30]]) # Absorbance of azure, blue, eosin in red, green, blue light
 GLASS = np.array([.985,.945,.925])
 
 def stain(
-    rng:np.random.Generator,
-    dye:np.ndarray, # Concentrations [N,3,H,W]
+    rng:np.random.Generator, dye:np.ndarray, # Concentrations [N,3,H,W]
     code:np.ndarray, # Site of each patient [N]
     sites:dict # From `draw_sites`
 )->np.ndarray:
@@ -256,10 +284,9 @@ def stain(
     light += px(sites['noise'][code])[...,None]*rng.standard_normal(light.shape, dtype='f')
     return (255*np.clip(light, 0, 1)).astype('u1')
 
-# %% ../nbs/01_simulate.ipynb #7ca2dcc1
+# %% ../nbs/01_simulate.ipynb #d2654516
 def images(
-    rng:np.random.Generator,
-    e:np.ndarray, # Evidence of the image [N,K]
+    rng:np.random.Generator, e:np.ndarray, # Evidence of the image [N,K]
     code:np.ndarray, # Site [N]
     sites:dict, # From `draw_sites`
     classes:tuple, # Names
@@ -272,20 +299,18 @@ def images(
         b = slice(i, i+block); out[b] = stain(rng, draw_cells(rng, shape[b], size), code[b], sites)
     return out
 
-# %% ../nbs/01_simulate.ipynb #5e267ca4
+# %% ../nbs/01_simulate.ipynb #c144591b
 def draw_drivers(
-    rng:np.random.Generator,
-    classes:tuple, # Names
+    rng:np.random.Generator, classes:tuple, # Names
     hop:np.ndarray # True where concept shift swaps the meaning, bool [N]
 )->np.ndarray:
     "The driver pathway that each class would have in each patient, names [N,K]"
     table = np.array([DRIVERS[c] for c in classes])
     return table[(np.arange(len(classes))+hop[:,None])%len(classes), rng.integers(2, size=(len(hop),1))]
 
-# %% ../nbs/01_simulate.ipynb #29432809
+# %% ../nbs/01_simulate.ipynb #8e0625b8
 def programmes(
-    rng:np.random.Generator,
-    e:np.ndarray, # Evidence of the gene profile [N,K]
+    rng:np.random.Generator, e:np.ndarray, # Evidence of the gene profile [N,K]
     drivers:np.ndarray, # From `draw_drivers` [N,K]
     severity:np.ndarray, # Standard normal [N]
     classes:tuple # Names
@@ -296,10 +321,9 @@ def programmes(
     for k,c in enumerate(classes): a += e[:,[k]]*((drivers[:,[k]]==names) + .7*(names==LINEAGE[c]))
     return pd.DataFrame(a, columns=names)
 
-# %% ../nbs/01_simulate.ipynb #6c7f9060
+# %% ../nbs/01_simulate.ipynb #5dc566b0
 def express(
-    rng:np.random.Generator,
-    activity:pd.DataFrame, # From `programmes` [N, pathways]
+    rng:np.random.Generator, activity:pd.DataFrame, # From `programmes` [N, pathways]
     edges:list, # From `gene_graph`
     offset:np.ndarray # Assay offset, log2 [N,G]
 )->pd.DataFrame:
@@ -313,10 +337,9 @@ def express(
     x = base + 2*activity.to_numpy()@load + .4*rng.standard_normal((len(activity),G))@flow + .4*rng.standard_normal((len(activity),G))
     return pd.DataFrame(np.clip(x+offset, 0, 16).astype('f'), columns=GENES)
 
-# %% ../nbs/01_simulate.ipynb #b2cd9a63
+# %% ../nbs/01_simulate.ipynb #56e78387
 def clinic(
-    rng:np.random.Generator,
-    e:np.ndarray, # Evidence of the clinical sheet [N,K]
+    rng:np.random.Generator, e:np.ndarray, # Evidence of the clinical sheet [N,K]
     severity:np.ndarray, # Standard normal [N]
     offset:np.ndarray, # Laboratory offset in units of `SPREAD` [N,7]
     classes:tuple # Names
@@ -330,12 +353,11 @@ def clinic(
     t['sex'] = np.where(rng.random(n)<.55, 'male', 'female')
     return t
 
-# %% ../nbs/01_simulate.ipynb #a99fed67
+# %% ../nbs/01_simulate.ipynb #8580764a
 MEDIAN = dict(ALL=40, AML=15, CML=150, CLL=90) # Median survival at average severity and age 55, months
 
 def survival(
-    rng:np.random.Generator,
-    label:np.ndarray, # Class names [N]
+    rng:np.random.Generator, label:np.ndarray, # Class names [N]
     severity:np.ndarray, # Standard normal [N]
     age:np.ndarray # Years [N]
 )->pd.DataFrame:
@@ -344,10 +366,9 @@ def survival(
     death,closing = rng.exponential(np.exp(-risk)),rng.uniform(12, 120, len(risk))
     return pd.DataFrame(dict(time=np.minimum(death,closing).round(2).clip(.1), event=death<=closing, risk=risk))
 
-# %% ../nbs/01_simulate.ipynb #fa7144d1
+# %% ../nbs/01_simulate.ipynb #490acd82
 def missingness(
-    rng:np.random.Generator,
-    missing:float, # Share of entries absent, 0 to 2/3
+    rng:np.random.Generator, missing:float, # Share of entries absent, 0 to 2/3
     push:np.ndarray # Added to the log odds of absence [N,M]
 )->np.ndarray:
     "Which modalities are present, bool [N,M]; at least one in each patient"
@@ -357,12 +378,17 @@ def missingness(
     present[np.argsort(-score, axis=None)[:round(missing*score.size)]] = False
     return present.reshape(score.shape)
 
-def reasons(rng, y, code, severity):
+# %% ../nbs/01_simulate.ipynb #10741c59
+def reasons(
+    rng:np.random.Generator, y:np.ndarray, # Class codes [N]
+    code:np.ndarray, # Site codes [N]
+    severity:np.ndarray # Standard normal [N]
+)->np.ndarray:
     "Why an entry is absent, when not by chance: severity, class and site, log odds [N,M]"
     M = len(MODALITIES)
     return severity[:,None] + rng.standard_normal((y.max()+1,M))[y] + rng.standard_normal((code.max()+1,M))[code]
 
-# %% ../nbs/01_simulate.ipynb #fc64c134
+# %% ../nbs/01_simulate.ipynb #02387d0d
 @dataclass(repr=False)
 class Digital:
     "A simulated cohort with its truth"
@@ -379,18 +405,18 @@ class Digital:
     about:str              # Says that it is simulated, and how
     def __repr__(self): return self.about
 
-# %% ../nbs/01_simulate.ipynb #46ed9684
-def check_options(n, sites, missing, classes, strengths):
+# %% ../nbs/01_simulate.ipynb #4ad06ea5
+def check_options(n, size, sites, missing, classes, **strengths):
     "An `OncoError` that names the argument at fault"
-    if n<1: raise OncoError(f'simulate: n={n}, want at least 1 patient')
-    if sites<1: raise OncoError(f'simulate: sites={sites}, want at least 1')
-    if not 0<=missing<=2/3+1e-9: raise OncoError(f'simulate: missing={missing}, want 0 to 2/3, since each patient keeps one of three modalities')
-    if bad := [c for c in classes if c not in CLASSES]: raise OncoError(f'simulate: class {bad[0]!r} is unknown; choose among {CLASSES}')
-    if len(set(classes))<2 or len(set(classes))<len(classes): raise OncoError(f'simulate: classes={classes}, want at least 2, each once')
-    for k,v in strengths.items():
-        if v<0: raise OncoError(f'simulate: {k}={v}, want 0 or more')
+    odd,negative = [c for c in classes if c not in CLASSES],[f'{k}={v}' for k,v in strengths.items() if v<0]
+    faults = {f'n={n}, want at least 1 patient': n<1, f'size={size}, want at least 8 pixels': size<8, f'sites={sites}, want at least 1': sites<1,
+              f'missing={missing}, want 0 to 2/3, since each patient keeps one of three modalities': not 0<=missing<=2/3+1e-9,
+              f'classes={classes}, want at least 2 of {CLASSES}, each once; unknown: {odd}': odd or not 2<=len(classes)==len(set(classes)),
+              f'{negative}, want 0 or more': negative}
+    for text,wrong in faults.items():
+        if wrong: raise OncoError(f'simulate: {text}')
 
-# %% ../nbs/01_simulate.ipynb #8aed5bcd
+# %% ../nbs/01_simulate.ipynb #25838a04
 def simulate(
     n:int=1000, # Patients N
     seed:int=0, # Same arguments and seed, same bits
@@ -405,23 +431,22 @@ def simulate(
     classes:tuple=CLASSES # At least two of `CLASSES`
 )->Digital:
     "A simulated cohort: deterministic, missing modalities, site shift, truth known"
-    check_options(n, sites, missing, classes, dict(mnar=mnar, covariate=covariate, prior=prior, concept=concept, unknown=unknown))
+    check_options(n, size, sites, missing, classes, mnar=mnar, covariate=covariate, prior=prior, concept=concept, unknown=unknown)
     rs,rp,re,ri,rg,rc,rt,rm = np.random.default_rng(seed).spawn(8)
-    K,world = len(classes),draw_sites(rs, sites, len(classes), covariate, prior)
-    code,severity = rp.integers(sites, size=n),rp.standard_normal(n); mix = world['mix'][code]
-    y = (rp.random((n,1))>mix.cumsum(1)[:,:-1]).sum(1); label = np.array(classes)[y]
-    hop = (rp.random(n)<concept)&(code==sites-1)&(sites>1)
-    e,carrier = evidence(re, y, K); drivers = draw_drivers(rg, classes, hop); edges = gene_graph(PATHWAYS)
-    ids = pd.Index([f'P{i+1:04d}' for i in range(n)], name='id')
-    genomic = express(rg, programmes(rg, e[:,1], drivers, severity, classes), edges, world['assay'][code]).set_axis(ids)
-    clinical = clinic(rc, e[:,2], severity, world['lab'][code], classes).set_axis(ids)
-    follow = survival(rt, label, severity, clinical.age.to_numpy()).set_axis(ids)
-    present = missingness(rm, missing, mnar*reasons(rm, y, code, severity))
-    image = images(ri, e[:,0], code, world, classes, size); clinical = clinical.mask(rc.random(clinical.shape)<unknown)
+    names,edges,world = np.array(classes),gene_graph(PATHWAYS),draw_sites(rs, sites, len(classes), covariate, prior)
+    site,y,severity,hopped = draw_patients(rp, n, world['mix'], concept)
+    e,carrier = evidence(re, y, len(classes)); drivers = draw_drivers(rg, classes, hopped)
+    present = missingness(rm, missing, mnar*reasons(rm, y, site, severity))
+    image = images(ri, e[:,0], site, world, classes, size)
+    genomic = express(rg, programmes(rg, e[:,1], drivers, severity, classes), edges, world['assay'][site])
+    clinical = clinic(rc, e[:,2], severity, world['lab'][site], classes)
+    truth = pd.DataFrame(dict(carrier=np.array(MODALITIES)[carrier], pathway=drivers[np.arange(n),y], hopped=hopped, severity=severity,
+                              best=names[ceiling(e, world['mix'][site], present).argmax(1)]))
+    follow = survival(rt, names[y], severity, clinical.age.to_numpy()); truth['risk'] = follow.pop('risk')
+    patients = pd.concat([pd.DataFrame(dict(label=names[y], site=[f'S{s+1}' for s in site])), follow], axis=1)
+    clinical = clinical.mask(rc.random(clinical.shape)<unknown)
     image[~present[:,0]] = 0; genomic[~present[:,1]] = np.nan; clinical[~present[:,2]] = np.nan
-    patients = pd.DataFrame(dict(label=label, site=[f'S{s+1}' for s in code]), ids).join(follow[['time','event']])
-    truth = pd.DataFrame(dict(carrier=np.array(MODALITIES)[carrier], pathway=drivers[np.arange(n),y], hopped=hop, severity=severity,
-                              risk=follow.risk, best=np.array(classes)[ceiling(e, mix, present).argmax(1)]), ids)
+    for t in (patients,genomic,clinical,truth): t.index = pd.Index([f'P{i+1:04d}' for i in range(n)], name='id')
     about = (f'Simulated, not real patients: {n} caricatures of {", ".join(classes)} at {sites} site{"s"*(sites>1)}, '
              f'{1-present.mean():.0%} of modality entries absent, seed {seed}')
     return Digital(patients, image, genomic, clinical, present, truth, e, PATHWAYS, edges, world, about)

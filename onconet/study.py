@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['LEUKAEMIA', 'SHARES', 'SHORT', 'fit', 'network', 'leukaemia_methods', 'leukaemia_study', 'thin', 'digital_models',
            'answer', 'digital_seed', 'digital_rows', 'digital_study', 'at_missing', 'one_core', 'run_studies', 'paired',
-           'real_section', 'simulated_section', 'run_demo', 'write_page', 'run_tables', 'loader_rates', 'run_bench']
+           'score_table', 'real_section', 'simulated_section', 'run_demo', 'write_page', 'run_tables']
 
-# %% ../nbs/60_study.ipynb #d10a7938
-import time, warnings
+# %% ../nbs/60_study.ipynb #b32b09b9
+import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,7 +17,7 @@ from fastcore.xml import Details, Li, P, Summary, Ul
 from tqdm import tqdm
 from .core import MODALITIES, set_seed, write_beside
 from .data.cohort import Cohort, digital_cohort
-from .data.leukaemia import NEVER, TASKS, load_leukaemia
+from .data.leukaemia import MITOCHONDRIA, NEVER, TASKS, gene_sets, load_leukaemia
 from .experiment import append_rows, benchmark, format_table, row, score_rows, sklearn_methods, summary
 from .learner import Trained, onco_learner
 from .metrics import METRICS, auc, paired_bootstrap, scores
@@ -25,7 +25,7 @@ from .model import onconet_for
 from .report import figure, page, plot_attention, plot_cells, plot_intervals, plot_missing, table, tiles
 from .simulate import missingness
 
-# %% ../nbs/60_study.ipynb #8fdff700
+# %% ../nbs/60_study.ipynb #f0e22301
 def fit(
     cohort:Cohort, # Training patients, all of them
     epochs:int, # Passes over them
@@ -33,7 +33,7 @@ def fit(
     seed:int=0, # Of weights, order and dropout
     fusion:str='attention', # See `onconet.model`
     d:int=64, # Width of the embedding
-    sets:dict=None, # Gene sets; KEGG and mitochondria if None
+    sets=None, # Gene set -> symbols, or ids of embedded sets; KEGG and mitochondria if None
     encoders:dict=None, # Modality -> arguments of its encoder
     genes:int=None, # Genes to keep by F test
     bs:int=64, # Patients a batch
@@ -41,6 +41,7 @@ def fit(
 )->Trained:
     "Train OncoNet on a cohort for a fixed number of steps"
     set_seed(seed)
+    sets = gene_sets(ids=sets) if isinstance(sets, tuple) else sets
     dls = cohort.dataloaders(np.arange(len(cohort)), np.arange(0), bs=bs, genes=genes)
     learn = onco_learner(dls, onconet_for(dls.prep, dls.classes, d=d, fusion=fusion, sets=sets, encoders=encoders), lr=lr, **recipe)
     with learn.no_bar(), learn.no_logging(): learn.fit_cosine(epochs)
@@ -57,8 +58,9 @@ def network(
         return fit(c.subset(train), seed=seed, **kw).arrays(c.subset(test))[0]
     return method
 
-# %% ../nbs/60_study.ipynb #fe036ae5
-LEUKAEMIA = dict(epochs=150, lr=3e-2, bs=128)
+# %% ../nbs/60_study.ipynb #9f6ee917
+LEUKAEMIA = dict(epochs=150, lr=3e-3, genes=2000, lam=.01, mu=0., p_drop=0., ema=0.,
+                 encoders=dict(genomic=dict(d_path=4), clinical=dict(hidden=[8], dropout=.3)), sets=MITOCHONDRIA)
 
 def leukaemia_methods()->dict: # Name -> method
     "OncoNet, its single modalities, and the baselines"
@@ -67,7 +69,7 @@ def leukaemia_methods()->dict: # Name -> method
     base = sklearn_methods()
     return {k: network(only=v, **LEUKAEMIA) for k,v in ours.items()} | {k: base[k] for k in keep}
 
-# %% ../nbs/60_study.ipynb #37842fe0
+# %% ../nbs/60_study.ipynb #34e0f08e
 def leukaemia_study(
     repeats:int=2, # Of the cross-validation
     k:int=5, # Folds
@@ -75,7 +77,7 @@ def leukaemia_study(
 )->tuple: # (rows, {name: probabilities [R,N,K]}, seconds)
     "BCR/ABL against none, OncoNet beside the baselines on the same folds"
     start = time.perf_counter()
-    rows,preds = benchmark(load_leukaemia('molecular'), leukaemia_methods(), 'leukaemia', k=k, repeats=repeats, seed=seed)
+    rows,preds = benchmark(load_leukaemia('molecular'), leukaemia_methods(), 'leukaemia', k=k, repeats=repeats, seed=seed, bca=True)
     return rows, preds, time.perf_counter()-start
 
 # %% ../nbs/60_study.ipynb #6a950ad4
@@ -89,10 +91,10 @@ def thin(
     "Take entries away completely at random, never a patient's last"
     return cohort.remade(present=missingness(np.random.default_rng(seed), share, np.zeros((len(cohort), len(cohort.names)))))
 
-# %% ../nbs/60_study.ipynb #b265b690
+# %% ../nbs/60_study.ipynb #098cb08c
 def digital_models(
     sets:dict, # Gene sets of the simulation
-    epochs:int=25 # Passes over the training patients
+    epochs:int=30 # Passes over the training patients
 )->dict: # Name -> function (training cohort, seed) -> function (cohort) -> (probabilities, weights)
     "OncoNet, two plainer fusions, and each modality alone"
     def of(only=None, **kw):
@@ -115,11 +117,11 @@ def answer(
     p[has],w[has] = trained.arrays(cohort.subset(has))
     return p,w
 
-# %% ../nbs/60_study.ipynb #38883024
+# %% ../nbs/60_study.ipynb #cbfa9669
 def digital_seed(
     seed:int, # Of patients, networks and what is taken away
-    n:int=1000, # Patients
-    epochs:int=25, # Passes over the training patients
+    n:int=2000, # Patients
+    epochs:int=30, # Passes over the training patients
     bar=None # A tqdm bar to advance
 )->tuple: # (rows, what the figures need)
     "One simulated cohort, six models, seven shares of missing entries"
@@ -136,7 +138,7 @@ def digital_seed(
         if bar: bar.update()
     return rows, extra
 
-# %% ../nbs/60_study.ipynb #ec98874e
+# %% ../nbs/60_study.ipynb #c2f3c2ad
 def digital_rows(name, cohort, p, weights, share, seed, seconds):
     "Scores of one model at one share; intervals at 30 % missing, sites apart, attention against the truth where all is present"
     kw = dict(seconds=seconds, missing=share)
@@ -144,16 +146,16 @@ def digital_rows(name, cohort, p, weights, share, seed, seconds):
     else: rows = [row('fusion', name, 'digital', k, v, seed=seed, **kw) for k,v in scores(cohort.y, p).items()]
     if share == .3: rows += [row('fusion', name, f'digital/{s}', 'accuracy', (p.argmax(1) == cohort.y)[m].mean(), seed=seed, **kw)
                              for s in cohort.patients.site.cat.categories for m in [(cohort.patients.site == s).to_numpy()]]
-    if share == 0 and weights.shape[1] == 3:
+    if share == 0 and np.ptp(weights, axis=1).any() and weights.shape[1] == 3:
         hit = (np.array(cohort.names)[weights.argmax(1)] == cohort.truth.carrier).mean()
         rows += [row('fusion', name, 'digital', 'weight_on_carrier', hit, seed=seed, **kw)]
     return rows
 
-# %% ../nbs/60_study.ipynb #50b9a155
+# %% ../nbs/60_study.ipynb #0615131f
 def digital_study(
-    n:int=1000, # Patients a seed
+    n:int=2000, # Patients a seed
     seeds=(0,), # One cohort each
-    epochs:int=25 # Passes over the training patients
+    epochs:int=30 # Passes over the training patients
 )->tuple: # (rows, extra of the first seed, seconds)
     "The simulated study over seeds"
     start,out = time.perf_counter(),[]
@@ -170,36 +172,43 @@ def at_missing(
     d = pd.DataFrame(rows)
     return d[d.config == f'{{"missing": {share}}}']
 
-# %% ../nbs/60_study.ipynb #ecad3bf1
+# %% ../nbs/60_study.ipynb #e1c1ffae
 def one_core():
-    "Keep a process to one core and quiet"
+    "Keep a process to one core"
     import torch
     torch.set_num_threads(1)
-    warnings.simplefilter('ignore')
 
-# %% ../nbs/60_study.ipynb #39724b81
+# %% ../nbs/60_study.ipynb #7e4a3454
 def run_studies(
     real:dict, # Arguments of `leukaemia_study`
     made:dict # Arguments of `digital_study`
 )->tuple: # The results of both
     "Run both studies, a process each"
+    os.environ['PYTHONWARNINGS'] = 'ignore'
     with ProcessPoolExecutor(2, mp_context=get_context('spawn'), initializer=one_core) as ex:
         a,b = ex.submit(leukaemia_study, **real),ex.submit(digital_study, **made)
         return a.result(), b.result()
 
-# %% ../nbs/60_study.ipynb #3737298c
+# %% ../nbs/60_study.ipynb #98294aad
 def paired(
     cohort:Cohort, # The patients
     preds:dict, # Name -> probabilities [R,N,K]
     other:str='L1 logistic' # Method to compare with
 )->str:
     "OncoNet against another method on the same patients and folds"
-    y,d = cohort.y,paired_bootstrap(auc, cohort.y, preds['OncoNet'], preds[other])
+    y,d = cohort.y,paired_bootstrap(auc, cohort.y, preds['OncoNet'], preds[other], bca=True)
     verdict = 'above' if d.lo > 0 else 'below' if d.hi < 0 else 'not told apart from'
     return f'AUC of OncoNet minus {other}: {d.value:+.3f}, 95 % interval {d.lo:+.3f} to {d.hi:+.3f} over {len(y)} patients: OncoNet is {verdict} it.'
 
-# %% ../nbs/60_study.ipynb #53804c3d
-SHORT = ['accuracy','macro_recall','macro_f1','auc']
+# %% ../nbs/60_study.ipynb #5222eb5b
+SHORT = {'accuracy': 'accuracy', 'macro_recall': 'macro recall', 'macro_f1': 'macro F1', 'auc': 'AUC'}
+
+def score_table(
+    rows, # Tidy rows of one data set
+    head:str='method' # Of the first column
+)->pd.DataFrame: # Text
+    "The four scores of each method, value and interval"
+    return format_table(rows, list(SHORT)).rename(columns=SHORT).rename_axis(head).rename_axis(columns=None)
 
 def real_section(
     rows:list, # Of `leukaemia_study`
@@ -211,12 +220,12 @@ def real_section(
     return 'Real patients: BCR/ABL or not', [
         P(f'{len(cohort)} patients with B-lineage acute lymphoblastic leukaemia (Chiaretti 2004), {cohort.modalities["genomic"].shape[1]:,} probes and '
           f'{cohort.modalities["clinical"].shape[1]} clinical columns, no images. Repeated stratified 5-fold cross-validation; scaling and every choice of genes inside the fold.'),
-        table(format_table(rows, SHORT).rename_axis('method'), 'Mean over repeats [95 % bootstrap interval over patients]', bold='OncoNet'),
+        table(score_table(rows), 'Mean over repeats [95 % bootstrap interval over patients, BCa]', bold='OncoNet'),
         figure(plot_intervals(s), f'AUC of each method on {len(cohort)} real patients.'),
         P(paired(cohort, preds)),
         Details(Summary('Clinical columns kept from the model, because they give the answer away'), Ul(*[Li(f'{k}: {v}') for k,v in out.items()]))]
 
-# %% ../nbs/60_study.ipynb #daff736b
+# %% ../nbs/60_study.ipynb #3636f7e9
 def simulated_section(
     rows:list, # Of `digital_study`
     extra:dict # Of `digital_study`
@@ -228,16 +237,16 @@ def simulated_section(
     cells = plot_cells(c.modalities['image'][show], [f'{c.patients.label.iloc[i]}, site {c.patients.site.iloc[i]}' for i in show])
     hit = d[d.metric == 'weight_on_carrier'].groupby('row').value.mean()
     by_site = format_table(d[(d.dataset != 'digital')], ['accuracy'])
-    by_site.columns = [f'accuracy, site {a.split("/")[1]}' for a,_ in by_site.columns]
+    by_site.columns = [f'site {a.split("/")[1]}' for a,_ in by_site.columns]
     return 'Simulated patients: what fusion is worth', [
-        P('These patients are simulated: no result here says anything about a disease. ' + c.about),
+        P(f'These patients are simulated, and no result here says anything about a disease. {c.about}. {len(c)} of them are held out; entries are then taken away at random, 30 % in training and 0 to 60 % at test.'),
         figure(cells, 'Simulated cells, two sites with different stain and scanner.'),
-        table(format_table(at_missing(d, .3).query('dataset=="digital"'), SHORT).join(by_site).rename_axis('model'), 'Simulated patients, 30 % of the modalities missing in training and test, two sites', bold='OncoNet'),
+        table(score_table(at_missing(d, .3).query('dataset=="digital"'), 'model').join(by_site), 'Simulated patients, 30 % of the modalities missing in training and test; on the right the accuracy of each site', bold='OncoNet'),
         figure(plot_missing(curve, float(np.bincount(c.y).max()/len(c))), f'Simulated patients: accuracy against the share of modalities missing. With nothing missing the true model reaches {extra["oracle"]:.3f}.'),
         figure(plot_attention(extra['weights']['OncoNet'], c.truth.carrier.to_numpy(), c.names), 'Simulated patients: where OncoNet looks, by the modality that truly carries the label.'),
         P(f'The largest weight falls on the true carrier for {hit["OncoNet"]:.0%} of the complete patients; a third would be chance.')]
 
-# %% ../nbs/60_study.ipynb #daae6539
+# %% ../nbs/60_study.ipynb #fef60616
 def run_demo(
     out:Path, # Folder of the report
     seed:int=0, # Of everything
@@ -247,7 +256,7 @@ def run_demo(
     "Run both studies; write index.html, rows.csv and model/"
     times,start = {},time.perf_counter()
     (out/'rows.csv').unlink(missing_ok=True)
-    real,made = (dict(repeats=1, k=2), dict(n=150, epochs=2)) if quick else (dict(repeats=2), dict(n=1000))
+    real,made = (dict(repeats=1, k=2), dict(n=150, epochs=2)) if quick else (dict(repeats=2), dict())
     print('Real patients (cross-validation) and simulated patients, one core each ...', flush=True)
     (rows,preds,times['real patients']),(more,extra,times['simulated patients']) = run_studies(real | dict(seed=seed), made | dict(seeds=(seed,)))
     append_rows(out/'rows.csv', rows+more)
@@ -279,33 +288,3 @@ def run_tables(
     for name,rs in (('leukaemia',rows),('fusion',more)):
         with write_beside(out/f'{name}.csv') as t: t.unlink(); append_rows(t, rs)
     print(f'leukaemia.csv after {a:.0f} s, fusion.csv after {b:.0f} s, in {out}')
-
-# %% ../nbs/60_study.ipynb #df8c77cf
-def loader_rates(
-    n:int=2000, # Simulated patients
-    reps:int=3 # The best of these counts
-)->dict: # Loader -> patients a second
-    "Patients a second from our loader and from torch's, same tensors, same batches"
-    import torch
-    from torch.utils.data import DataLoader, Dataset
-    from onconet.data.loaders import CohortLoader, Prep
-    cohort = digital_cohort(n, seed=0); x,y = Prep.fit(cohort)(cohort),torch.as_tensor(cohort.y)
-    class Items(Dataset):
-        def __len__(self): return n
-        def __getitem__(self, i): return {k: v[i] for k,v in x.items()}, y[i]
-    def rate(dl):
-        def once():
-            t = time.perf_counter(); seen = sum(len(b) for _,b in dl); return seen/(time.perf_counter()-t)
-        return max(once() for _ in range(reps))
-    return {'onconet CohortLoader': rate(CohortLoader(x, y, np.arange(n), bs=64, shuffle=True)), 'torch DataLoader': rate(DataLoader(Items(), 64, shuffle=True))}
-
-def run_bench(
-    out:Path # Folder of the rows
-):
-    "Append to speed.csv"
-    r = loader_rates(); a,b = r.values()
-    rows = [row('speed', k, 'digital/loader', 'items_per_second', v) for k,v in r.items()] + [row('speed', 'onconet CohortLoader', 'digital/loader', 'ratio', a/b, against='torch DataLoader')]
-    t = time.perf_counter(); digital_cohort(1000, seed=0)
-    rows += [row('speed', 'simulate', 'digital/1000 patients', 'seconds', time.perf_counter()-t)]
-    append_rows(Path(out)/'speed.csv', rows)
-    print(format_table(rows, spread='sd', digits=1).to_string())

@@ -1,4 +1,5 @@
-"""Times what a user waits for, on this machine: best of a few runs each. With --out FOLDER the rows are added to FOLDER/speed.csv.
+"""Times what a user waits for, on this machine: best of a few runs each, and ratios against a named alternative in the same run.
+With --out FOLDER the rows are added to FOLDER/speed.csv.
 
     python tests/bench.py [--out results]
 """
@@ -19,6 +20,8 @@ class Items(Dataset):
     def __init__(self, tensors, y): self.tensors,self.y = tensors,y
     def __len__(self): return len(self.y)
     def __getitem__(self, i): return {k: v[i] for k,v in self.tensors.items()}, self.y[i]
+
+RATIOS = [('loader, patients', "loader of torch's items, patients")]
 
 def best(f, n=3):
     "Seconds of the quickest of n runs"
@@ -61,10 +64,13 @@ def main():
     ap.add_argument('--out', type=Path, help='folder of result files')
     out,device = ap.parse_args().out,torch.cuda.get_device_name() if torch.cuda.is_available() else f'cpu, {torch.get_num_threads()} threads'
     print(f'{"":36}{"seconds":>10}{"a second":>12}   ({device})')
-    rows = []
+    rows,rate = [],{}
     for what,n,s in measure():
         print(f'{what:36}{s:10.3f}{n/s:12.0f}', flush=True)
-        rows.append(row('speed', what, 'digital', 'items_per_second', n/s, device=device, seconds=s))
+        rows.append(row('speed', what, 'digital', 'items_per_second', n/s, device=device, seconds=s)); rate[what] = n/s
+    for ours,other in RATIOS:
+        print(f'{ours} : {other} = {rate[ours]/rate[other]:.1f}')
+        rows.append(row('speed', ours, 'digital', 'ratio', rate[ours]/rate[other], device=device, against=other))
     if out: append_rows(out/'speed.csv', rows)
 
 if __name__ == '__main__': main()

@@ -62,17 +62,28 @@ def test_facts_live_once():
     import onconet
     assert onconet.__version__ == cfg['version'] == md.version('onconet')
 
-def test_imports_are_required():
-    "Every third-party package that a module imports stands in settings.ini"
-    dists = {mod: {d.lower().replace('_', '-') for d in ds} for mod,ds in md.packages_distributions().items()}
-    names = lambda key: {re.match(r'[\w.-]+', r)[0].lower().replace('_', '-') for r in settings()[key].split('\n')[1:]}
-    known = set().union(*(names(k) for k in settings() if k.endswith('requirements')))
-    for p in MODULES:
-        nodes = list(ast.walk(ast.parse(p.read_text(encoding='utf-8'))))
-        used = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
-        used |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and not n.level}
-        for mod in {u.split('.')[0] for u in used} - set(sys.stdlib_module_names) - {'onconet'}:
-            assert dists.get(mod, {mod}) & known, f'{p.name} imports {mod}, which settings.ini does not require'
+DISTS = {mod: {d.lower().replace('_', '-') for d in ds} for mod,ds in md.packages_distributions().items()}
+
+def required(*keys): return {re.match(r'[\w.-]+', r)[0].lower().replace('_', '-') for k in keys for r in settings()[k].split('\n')[1:]}
+
+def undeclared(nodes, known):
+    "Third-party packages that these nodes of a syntax tree import and none of `known` brings"
+    used = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names} | {n.module for n in nodes if isinstance(n, ast.ImportFrom) and not n.level}
+    return {m for m in {u.split('.')[0] for u in used} - set(sys.stdlib_module_names) - {'onconet'} if not DISTS.get(m, {m}) & known}
+
+@pytest.mark.parametrize('py', MODULES, ids=lambda p: p.stem)
+def test_imports_of_a_module_are_required(py):
+    "At its top by settings.ini's requirements, inside a function by an extra at least"
+    tree = ast.parse(py.read_text(encoding='utf-8'))
+    missing = undeclared(tree.body, required('requirements')) | undeclared(list(ast.walk(tree)), required(*(k for k in settings() if k.endswith('requirements'))))
+    assert not missing, f'not in settings.ini: {missing}'
+
+@pytest.mark.parametrize('nb', NOTEBOOKS, ids=lambda p: p.stem)
+def test_imports_of_a_notebook_are_required(nb):
+    cells = [''.join(c['source']) for c in json.loads(nb.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+    code = '\n'.join(re.sub(r'^\s*[%!].*', '', c, flags=re.M) for c in cells)
+    missing = undeclared(list(ast.walk(ast.parse(code))), required('requirements', 'dev_requirements'))
+    assert not missing, f'not in settings.ini: {missing}'
 
 def test_import_is_light():
     heavy = 'numpy pandas torch fastai matplotlib sklearn scipy'.split()

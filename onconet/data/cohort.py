@@ -173,7 +173,7 @@ def __repr__(self:Cohort):
     kinds = f' of {len(self.classes)} classes' if self.label else ''
     return f"{'Simulated c' if self.simulated else 'C'}ohort {self.name!r}: {len(self)} patients{kinds}; {size}"
 
-# %% ../../nbs/10_data.cohort.ipynb #bbc188a9
+# %% ../../nbs/10_data.cohort.ipynb #28df6263
 Fault = namedtuple('Fault', 'level where what')
 
 def _table_faults(name, df, ids, nan_ok):
@@ -190,7 +190,7 @@ def _table_faults(name, df, ids, nan_ok):
             r,c = np.argwhere(bad)[0]
             yield fault('error', f'{int(bad.sum())} {what} values, the first for patient {num.index[r]} in column {num.columns[c]}')
     if not nan_ok and (t := df.columns.difference(num.columns)).size: yield fault('error', f'text where numbers are expected: {some(t)}')
-    const = df.columns[(df.nunique(dropna=False) <= 1).to_numpy()]
+    const = [*num.columns[np.ptp(num.to_numpy(), axis=0) == 0], *(c for c in df.columns.difference(num.columns) if df[c].nunique(dropna=False) <= 1)] if len(df) else []
     if len(df) > 1 and len(const): yield fault('warning', f'{len(const)} columns hold one value only: {some(const)}')
 
 # %% ../../nbs/10_data.cohort.ipynb #bc0b93fa
