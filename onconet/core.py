@@ -53,11 +53,11 @@ def embedded(
         if (d/name).exists(): return d/name
     raise FileNotFoundError(f'{name} is not among the data embedded in onconet')
 
-# %% ../nbs/00_core.ipynb #3e5ff91e
+# %% ../nbs/00_core.ipynb #085b8e7c
 def git_sha()->str:
-    "Short commit of the code that runs, or the package's version outside a checkout"
+    "Short commit of the code that runs, with + where files differ from it; the package's version outside a checkout"
     here = Path(__file__).resolve().parent
-    try: out = subprocess.run(['git', '-C', str(here), 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True)
+    try: out = subprocess.run(['git', '-C', str(here), 'describe', '--always', '--dirty=+', '--exclude', '*'], capture_output=True, text=True)
     except OSError: return f'v{_version("onconet")}'
     tracked = (here.parent/'nbs').is_dir() and out.returncode==0
     return out.stdout.strip() if tracked else f'v{_version("onconet")}'

@@ -22,9 +22,14 @@ from tqdm import tqdm
 from .core import OncoError, git_sha, write_beside
 from .metrics import METRICS, bootstrap
 
-# %% ../nbs/60_experiment.ipynb #661bae3f
+# %% ../nbs/60_experiment.ipynb #fb2637c8
 COLUMNS = 'table row dataset metric value seed git_sha device seconds config'.split()
 _sha = lru_cache(git_sha)
+
+@lru_cache
+def _device():
+    import torch
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
 
 def row(
     table:str, # Result file's name, such as 'leukaemia'
@@ -33,12 +38,12 @@ def row(
     metric:str, # Such as 'auc'
     value:float,
     seed='', # Of the run
-    device:str='cpu', # Machine that ran it
+    device:str=None, # Machine that ran it; what fastai would use if None
     seconds='', # How long the run took
     **config # Settings worth keeping, plain JSON
 )->dict: # A row in the format of results/
     "One result"
-    return dict(table=table, row=row, dataset=dataset, metric=metric, value=float(value), seed=seed, git_sha=_sha(), device=device,
+    return dict(table=table, row=row, dataset=dataset, metric=metric, value=float(value), seed=seed, git_sha=_sha(), device=device or _device(),
                 seconds=seconds and round(float(seconds), 3), config=json.dumps(config, sort_keys=True) if config else '')
 
 # %% ../nbs/60_experiment.ipynb #39a8cd53

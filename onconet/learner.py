@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['TakeApart', 'Penalty', 'Supervise', 'EMA', 'EpochBar', 'onco_learner', 'Trained', 'load_model']
 
-# %% ../nbs/41_learner.ipynb #ab02be17
+# %% ../nbs/41_learner.ipynb #294c76c6
 import json
+from hashlib import sha256
 from functools import partial
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -18,7 +19,7 @@ from fastai.metrics import accuracy
 from fastai.optimizer import Adam
 from fastcore.basics import patch
 from fastcore.foundation import L
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from timm.utils import ModelEmaV3
 from tqdm import tqdm
 from .callback.modality import ModalityDropout
@@ -28,11 +29,12 @@ from .data.loaders import Prep
 from .losses import penalty
 from .model import OncoNet, build, config_of, onconet_for
 
-# %% ../nbs/41_learner.ipynb #95532b37
+# %% ../nbs/41_learner.ipynb #63412efc
 class TakeApart(Callback):
     "Leave the scores as `learn.pred`; keep the embedding [B,D] and the fusion weights [B,M]"
     order = -10
     def after_pred(self): self.learn.pred,self.learn.z,self.learn.alpha = self.pred
+    def after_batch(self): self.model.parts = None
 
 # %% ../nbs/41_learner.ipynb #f0c50f89
 class Penalty(Callback):
@@ -49,18 +51,13 @@ class Penalty(Callback):
         self.learn.extra = self.extra + self.l1*sum(e.penalty() for e in self.model.encoders.values() if hasattr(e, 'penalty'))
         self.learn.loss_grad = self.loss_grad + self.extra
 
-# %% ../nbs/41_learner.ipynb #71eb55d8
+# %% ../nbs/41_learner.ipynb #72de04a7
 class Supervise(Callback):
     "Every present embedding, or each of its members, must name the class through the head (section 3.3.1)"
     def __init__(self,
         a:float=1., # Weight of the auxiliary loss
         members:int=1 # Members E of the ensemble that an embedding is
     ): self.a,self.members = a,members
-    def before_fit(self):
-        if self.members == 1: return
-        W = self.model.head.weight.data; k,d = W.shape
-        if d != self.members*k: raise OncoError(f'{self.members} members of {k} classes need an embedding of width {self.members*k}, not {d}')
-        W.copy_(torch.eye(k).repeat(1, self.members)/self.members); self.model.head.bias.data.zero_()
     def after_loss(self):
         if self.training: self.learn.loss_grad = self.loss_grad + self.a*self.alone(*self.model.parts)
 
@@ -75,13 +72,15 @@ def alone(self:Supervise,
     votes = torch.einsum('ned,ked->nek', z[present].unflatten(1, (e,-1)), e*head.weight.unflatten(1, (e,-1))) + head.bias
     return e*nn.functional.cross_entropy(votes.flatten(0,1), y.repeat_interleave(e))
 
-# %% ../nbs/41_learner.ipynb #850188d3
+# %% ../nbs/41_learner.ipynb #ac48c9ed
 class EMA(Callback):
     "Validate with, and end on, an exponential moving average of the weights"
     def __init__(self,
         decay:float=.999 # Share of the average that stays at each step, reached by warm-up
     ): self.decay = decay
-    def before_fit(self): self.average,self.steps = ModelEmaV3(self.model, decay=self.decay, use_warmup=True),0
+    def before_fit(self):
+        self.model.parts = None
+        self.average,self.steps = ModelEmaV3(self.model, decay=self.decay, use_warmup=True),0
     def after_batch(self):
         if self.training: self.steps += 1; self.average.update(self.model, self.steps)
     def before_validate(self): self.learn.model,self.raw = self.average.module,self.model
@@ -96,7 +95,7 @@ class EpochBar(Callback):
     def after_epoch(self): self.bar.set_postfix(loss=f'{float(self.smooth_loss):.3f}'); self.bar.update()
     def after_fit(self): self.bar.close()
 
-# %% ../nbs/41_learner.ipynb #9b9661ca
+# %% ../nbs/41_learner.ipynb #06b74903
 def onco_learner(
     dls, # From `cohort.dataloaders(...)`
     model:OncoNet=None, # Built for the data by `onconet_for` if None
@@ -116,7 +115,8 @@ def onco_learner(
 )->Learner:
     "A Learner with the paper's recipe"
     model = model or onconet_for(dls.prep, dls.classes)
-    members = members or max(model.d//model.head.out_features, 1)
+    k = model.head.out_features
+    members = members or (model.d//k if model.d % k == 0 else 1)
     parts = [TakeApart(), Penalty(lam, mu, l1)] + [Supervise(a, members)]*(a > 0) + [ModalityDropout(p_drop)]*(p_drop > 0) + [EMA(ema)]*(ema > 0)
     return Learner(dls, model, loss_func or CrossEntropyLossFlat(), opt_func=partial(Adam, mom=.9, sqr_mom=.999), lr=lr, wd=wd,
                    metrics=metrics, cbs=parts + L(cbs), **kw)
@@ -130,7 +130,7 @@ def fit_cosine(self:Learner,
     "Fit under a cosine that falls from `lr` to nothing"
     self.fit_flat_cos(n_epoch, lr, pct_start=0.)
 
-# %% ../nbs/41_learner.ipynb #b387fb7f
+# %% ../nbs/41_learner.ipynb #82f7e635
 class Trained:
     "A model with its prep and its classes"
     def __init__(self,
@@ -152,7 +152,7 @@ def arrays(self:Trained,
         out = [self.model({k: v[i:i+bs].to(dev) for k,v in batch.items()}) for i in range(0, len(cohort), bs)]
     return tuple(torch.cat(o).float().cpu().numpy() for o in (*([l.softmax(1) for l,_,_ in out],), [a for _,_,a in out]))
 
-# %% ../nbs/41_learner.ipynb #07a7946b
+# %% ../nbs/41_learner.ipynb #5358a359
 @patch
 def predict(self:Trained, cohort:Cohort, bs:int=256 # Patients at a time
 )->pd.DataFrame: # one row a patient
@@ -163,31 +163,32 @@ def predict(self:Trained, cohort:Cohort, bs:int=256 # Patients at a time
     return pd.DataFrame({'predicted': np.array(self.classes)[p.argmax(1)]} | {f'prob_{c}': p[:,i] for i,c in enumerate(self.classes)}
                         | {f'weight_{k}': alpha[:,i] for i,k in enumerate(names)} | has, index=pd.Index(cohort.ids, name='id'))
 
-# %% ../nbs/41_learner.ipynb #0f33f1f4
+# %% ../nbs/41_learner.ipynb #429ff169
 @patch(as_prop=True)
 def trained(self:Learner)->Trained:
     "The learner's model as something to keep"
     return Trained(self.model, self.dls.prep, self.dls.classes, self.dls.cohort.label)
 
-# %% ../nbs/41_learner.ipynb #6e6ada8d
+# %% ../nbs/41_learner.ipynb #97e074d7
 @patch
 def save(self:Trained,
     folder # Made if need be
 ):
     "Write `model.safetensors` and `config.json`"
     folder = Path(folder)
-    config = dict(notice=NOTICE, versions=versions(), label=self.label, classes=self.classes, model=config_of(self.model), prep=self.prep.state)
-    with write_beside(folder/'model.safetensors') as t: save_file({k: v.contiguous() for k,v in self.model.state_dict().items()}, t)
-    with write_beside(folder/'config.json') as t: t.write_text(json.dumps(config, indent=1))
+    weights = save({k: v.contiguous() for k,v in self.model.state_dict().items()})
+    config = dict(notice=NOTICE, weights=sha256(weights).hexdigest(), versions=versions(), label=self.label, classes=self.classes, model=config_of(self.model), prep=self.prep.state)
+    with write_beside(folder/'model.safetensors') as a, write_beside(folder/'config.json') as b:
+        a.write_bytes(weights); b.write_text(json.dumps(config, indent=1))
 
-# %% ../nbs/41_learner.ipynb #5862c2fd
+# %% ../nbs/41_learner.ipynb #4934b24f
 @patch
 def save_model(self:Learner, folder # Made if need be
 ):
     "Write the trained model: `model.safetensors` and `config.json`"
     self.trained.save(folder)
 
-# %% ../nbs/41_learner.ipynb #415d4478
+# %% ../nbs/41_learner.ipynb #505db204
 def load_model(
     folder, # Written by `save_model`
     device='cpu' # Where the weights go
@@ -196,8 +197,9 @@ def load_model(
     folder = Path(folder)
     for f in ('config.json','model.safetensors'):
         if not (folder/f).is_file(): raise OncoError(f'{folder/f}: not found; want a folder written by `onconet train` or `save_model`')
-    try: c = json.loads((folder/'config.json').read_text()); model = build(c['model'])
+    try: c = json.loads((folder/'config.json').read_text()); model,rest = build(c['model']),[c[k] for k in ('prep','classes','label','weights')]
     except (ValueError, KeyError, TypeError) as e: raise OncoError(f'{folder/"config.json"}: not a model of this version of OncoNet ({e})') from e
-    try: model.load_state_dict(load_file(folder/'model.safetensors'))
-    except Exception as e: raise OncoError(f'{folder/"model.safetensors"}: not the weights of config.json ({str(e).splitlines()[0]})') from e
-    return Trained(model.to(device).eval(), Prep(c['prep']), c['classes'], c['label'])
+    weights = (folder/'model.safetensors').read_bytes()
+    if sha256(weights).hexdigest() != rest.pop(): raise OncoError(f'{folder/"model.safetensors"}: not the weights that config.json was written with (SHA-256 differs)')
+    model.load_state_dict(load(weights))
+    return Trained(model.to(device).eval(), Prep(rest[0]), *rest[1:])

@@ -52,3 +52,8 @@ def test_wheel_command_line(installed):
     out = installed('onconet', '--help')
     assert out.returncode == 0, out.stderr
     assert 'demo' in out.stdout and 'esearch use only' in out.stdout
+
+def test_wheel_runs_the_demo(installed):
+    out = installed('onconet', 'demo', '--quick', '--out', 'report')
+    assert out.returncode == 0, out.stderr
+    assert 'report/index.html' in out.stdout

@@ -8,7 +8,8 @@ __all__ = ['MITOCHONDRIA', 'Task', 'NEVER', 'LATER', 'FUSION', 'ABOUT', 'TASKS',
            'read_all_rda', 'mend_text', 'clean_clinic', 'query', 'read_probe_symbols', 'read_members', 'read_gene_sets',
            'build_leukaemia']
 
-# %% ../../nbs/11_data.leukaemia.ipynb #d48a9099
+# %% ../../nbs/11_data.leukaemia.ipynb #c61e5aab
+from functools import lru_cache
 import hashlib, sqlite3, warnings
 from collections import namedtuple
 from pathlib import Path
@@ -16,7 +17,9 @@ import pandas as pd
 from ..core import OncoError, embedded, write_beside
 from .cohort import Cohort
 
-# %% ../../nbs/11_data.leukaemia.ipynb #5b299505
+# %% ../../nbs/11_data.leukaemia.ipynb #e40c1554
+_read = lru_cache(pd.read_parquet)
+
 def read_embedded(
     name:str # 'expression', 'clinic', 'symbols' or 'gene_sets'
 )->pd.DataFrame:
@@ -24,7 +27,7 @@ def read_embedded(
     path,sums = embedded(f'leukaemia_{name}.parquet'),embedded('SHA256SUMS').read_text()
     if f'{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}' not in sums:
         raise OncoError(f'{path.name}: not the file that was published (SHA-256 differs); reinstall onconet or restore data/')
-    return pd.read_parquet(path)
+    return _read(path).copy(deep=False)
 
 # %% ../../nbs/11_data.leukaemia.ipynb #38bd9f9e
 def probe_symbols()->pd.Series: # Gene symbol [12625], indexed by probe; missing where no gene is known
