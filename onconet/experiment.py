@@ -90,12 +90,12 @@ def score_rows(
         out += [row(table, name, dataset, f'{m}_{k}', v, seed=seed, **kw) for k,v in (('lo',lo),('hi',hi))]
     return out
 
-# %% ../nbs/60_experiment.ipynb #7b05957f
+# %% ../nbs/60_experiment.ipynb #b978bf60
 def summary(
     rows, # DataFrame from `read_rows`, or list of dicts
 )->pd.DataFrame: # row, dataset, metric, config; mean, sd, seeds, lo, hi
     "Mean, spread over seeds, and interval"
-    d = pd.DataFrame(rows, columns=COLUMNS).astype({c:str for c in COLUMNS if c not in ('value','seconds')})
+    d = pd.DataFrame(rows, columns=COLUMNS).astype({c:str for c in COLUMNS if c not in ('value','seconds')}).reset_index(drop=True)
     key = ['row','dataset','metric','config']
     d = d.drop_duplicates(['table',*key,'seed'], keep='last')
     bound = d['metric'].str.extract(r'^(.*)_(lo|hi)$')
