@@ -349,6 +349,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'onconet.study.digital_seed': ('study.html#digital_seed', 'onconet/study.py'),
                                'onconet.study.digital_study': ('study.html#digital_study', 'onconet/study.py'),
                                'onconet.study.fit': ('study.html#fit', 'onconet/study.py'),
+                               'onconet.study.gain_rows': ('study.html#gain_rows', 'onconet/study.py'),
                                'onconet.study.leukaemia_methods': ('study.html#leukaemia_methods', 'onconet/study.py'),
                                'onconet.study.leukaemia_study': ('study.html#leukaemia_study', 'onconet/study.py'),
                                'onconet.study.network': ('study.html#network', 'onconet/study.py'),
