@@ -48,12 +48,12 @@ def test_readme_names_the_commands():
 def test_notebook_file(nb):
     raw = nb.read_text(encoding='utf-8')
     assert len(raw) < 300_000
-    assert not re.findall(r'(?:/home/|/root/|/Users/|/work/|/tmp/)\w+', raw), 'a path of one machine'
+    assert not re.findall(r'/(?:home|root|Users|tmp)/\w+', raw), 'a path of one machine'
     outputs = [o['output_type'] for c in json.loads(raw)['cells'] for o in c.get('outputs', [])]
     assert outputs and 'error' not in outputs, 'committed with outputs, none of them an error'
 
 def test_modules_have_no_machine_paths():
-    for p in [*MODULES, ROOT/'README.md']: assert not re.findall(r'(?:/home/|/root/|/Users/|/work/|/tmp/)\w+', p.read_text(encoding='utf-8')), p
+    for p in [*MODULES, ROOT/'README.md']: assert not re.findall(r'/(?:home|root|Users|tmp)/\w+', p.read_text(encoding='utf-8')), p
 
 def test_facts_live_once():
     project,cfg = tomllib.loads((ROOT/'pyproject.toml').read_text())['project'],settings()
