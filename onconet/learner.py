@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TakeApart', 'Penalty', 'Supervise', 'EMA', 'EpochBar', 'onco_learner', 'Trained', 'load_model']
 
-# %% ../nbs/41_learner.ipynb #294c76c6
+# %% ../nbs/41_learner.ipynb #994cb6c8
 import json
 from hashlib import sha256
 from functools import partial
@@ -19,7 +19,7 @@ from fastai.metrics import accuracy
 from fastai.optimizer import Adam
 from fastcore.basics import patch
 from fastcore.foundation import L
-from safetensors.torch import load, save
+from safetensors.torch import load as from_bytes, save as to_bytes
 from timm.utils import ModelEmaV3
 from tqdm import tqdm
 from .callback.modality import ModalityDropout
@@ -169,14 +169,14 @@ def trained(self:Learner)->Trained:
     "The learner's model as something to keep"
     return Trained(self.model, self.dls.prep, self.dls.classes, self.dls.cohort.label)
 
-# %% ../nbs/41_learner.ipynb #97e074d7
+# %% ../nbs/41_learner.ipynb #f4acfc1c
 @patch
 def save(self:Trained,
     folder # Made if need be
 ):
     "Write `model.safetensors` and `config.json`"
     folder = Path(folder)
-    weights = save({k: v.contiguous() for k,v in self.model.state_dict().items()})
+    weights = to_bytes({k: v.contiguous() for k,v in self.model.state_dict().items()})
     config = dict(notice=NOTICE, weights=sha256(weights).hexdigest(), versions=versions(), label=self.label, classes=self.classes, model=config_of(self.model), prep=self.prep.state)
     with write_beside(folder/'model.safetensors') as a, write_beside(folder/'config.json') as b:
         a.write_bytes(weights); b.write_text(json.dumps(config, indent=1))
@@ -188,7 +188,7 @@ def save_model(self:Learner, folder # Made if need be
     "Write the trained model: `model.safetensors` and `config.json`"
     self.trained.save(folder)
 
-# %% ../nbs/41_learner.ipynb #505db204
+# %% ../nbs/41_learner.ipynb #f8470dc2
 def load_model(
     folder, # Written by `save_model`
     device='cpu' # Where the weights go
@@ -201,5 +201,5 @@ def load_model(
     except (ValueError, KeyError, TypeError) as e: raise OncoError(f'{folder/"config.json"}: not a model of this version of OncoNet ({e})') from e
     weights = (folder/'model.safetensors').read_bytes()
     if sha256(weights).hexdigest() != rest.pop(): raise OncoError(f'{folder/"model.safetensors"}: not the weights that config.json was written with (SHA-256 differs)')
-    model.load_state_dict(load(weights))
+    model.load_state_dict(from_bytes(weights))
     return Trained(model.to(device).eval(), Prep(rest[0]), *rest[1:])

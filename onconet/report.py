@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['CSS', 'figure', 'table', 'tiles', 'page', 'plot_intervals', 'plot_missing', 'plot_attention', 'plot_cells']
 
-# %% ../nbs/60_report.ipynb #e478f930
+# %% ../nbs/60_report.ipynb #08d7ca60
 import base64, io, re
-from pathlib import Path
 import numpy as np, pandas as pd
-from fastcore.xml import (A, Body, Details, Div, Figcaption, Figure, Footer, H1, H2, Head, Header, Html, Img, Li, Main, Meta, NotStr, P, Pre, Section,
+from fastcore.xml import (Body, Details, Div, Figcaption, Figure, Footer, H1, H2, Head, Header, Html, Img, Li, Main, Meta, NotStr, P, Pre, Section,
                           Small, Style, Summary, Title, Ul, to_xml)
-from .core import NOTICE, versions, write_beside
+from .core import NOTICE, versions
 
 # %% ../nbs/60_report.ipynb #b2bed84d
 def figure(

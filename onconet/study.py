@@ -8,7 +8,7 @@ __all__ = ['LEUKAEMIA', 'SHARES', 'SHORT', 'fit', 'network', 'leukaemia_methods'
            'run_studies', 'paired', 'score_table', 'real_section', 'simulated_section', 'run_demo', 'write_page',
            'run_tables']
 
-# %% ../nbs/60_study.ipynb #b32b09b9
+# %% ../nbs/60_study.ipynb #25a16531
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -21,7 +21,7 @@ from .data.cohort import Cohort, digital_cohort
 from .data.leukaemia import MITOCHONDRIA, NEVER, TASKS, gene_sets, load_leukaemia
 from .experiment import append_rows, benchmark, format_table, row, score_rows, sklearn_methods, summary
 from .learner import Trained, onco_learner
-from .metrics import METRICS, auc, paired_bootstrap, scores
+from .metrics import auc, paired_bootstrap, scores
 from .model import onconet_for
 from .report import figure, page, plot_attention, plot_cells, plot_intervals, plot_missing, table, tiles
 from .simulate import missingness
@@ -279,12 +279,12 @@ def run_demo(
     t = fit(cohort, seed=seed, **LEUKAEMIA); t.label = 'molecular'; t.save(out/'model'); times['model of all 79'] = time.perf_counter()-t0
     return write_page(out, rows, more, extra, times | {'all': time.perf_counter()-start}, command)
 
-# %% ../nbs/60_study.ipynb #fe5a5197
+# %% ../nbs/60_study.ipynb #c53c04cf
 def write_page(out, rows, more, extra, times, command):
     "Bind the sections into `index.html`"
     a = summary(rows).query('metric=="auc" and row=="OncoNet"').iloc[0]
     b = summary(at_missing(more, .3)).query('metric=="accuracy" and row=="OncoNet" and dataset=="digital"').iloc[0]
-    top = tiles({'real patients, AUC of BCR/ABL': f'{a["mean"]:.3f}', f'its 95 % interval': f'{a.lo:.3f} to {a.hi:.3f}', 'simulated, accuracy with 30 % missing': f'{b["mean"]:.3f}', 'seconds in all': f'{times["all"]:.0f}'})
+    top = tiles({'real patients, AUC of BCR/ABL': f'{a["mean"]:.3f}', 'its 95 % interval': f'{a.lo:.3f} to {a.hi:.3f}', 'simulated, accuracy with 30 % missing': f'{b["mean"]:.3f}', 'seconds in all': f'{times["all"]:.0f}'})
     took = table(pd.DataFrame({'seconds': {k: f'{v:.0f}' for k,v in times.items()}}).rename_axis('step'), 'How long each step took (the two studies ran side by side)')
     html = page('OncoNet: the demo', 'Real leukaemia patients first, then simulated ones whose truth is known.',
                 [('In short', [top]), real_section(rows), simulated_section(more, extra), ('Time', [took])], command)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['fit_matrix', 'apply_matrix', 'fit_mixed', 'apply_mixed', 'Prep', 'CohortLoader', 'augment_images', 'CohortLoaders']
 
-# %% ../../nbs/15_data.loaders.ipynb #91d33d48
-import json, warnings
+# %% ../../nbs/15_data.loaders.ipynb #f4a749ca
+import warnings
 import numpy as np, pandas as pd, torch
 from torch import Tensor
 from fastai.data.core import DataLoaders
