@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TakeApart', 'Penalty', 'Supervise', 'EMA', 'EpochBar', 'onco_learner', 'Trained', 'load_model']
 
-# %% ../nbs/41_learner.ipynb #994cb6c8
+# %% ../nbs/41_learner.ipynb #067eae62
 import json
 from hashlib import sha256
 from functools import partial
@@ -23,9 +23,10 @@ from safetensors.torch import load as from_bytes, save as to_bytes
 from timm.utils import ModelEmaV3
 from tqdm import tqdm
 from .callback.modality import ModalityDropout
-from .core import NOTICE, OncoError, versions, write_beside
+from .core import NOTICE, OncoError, few, versions, write_beside
 from .data.cohort import Cohort
-from .data.loaders import Prep
+from .data.loaders import CohortLoaders
+from .data.prep import Prep
 from .losses import penalty
 from .model import OncoNet, build, config_of, onconet_for
 
@@ -95,9 +96,9 @@ class EpochBar(Callback):
     def after_epoch(self): self.bar.set_postfix(loss=f'{float(self.smooth_loss):.3f}'); self.bar.update()
     def after_fit(self): self.bar.close()
 
-# %% ../nbs/41_learner.ipynb #06b74903
+# %% ../nbs/41_learner.ipynb #e8326b20
 def onco_learner(
-    dls, # From `cohort.dataloaders(...)`
+    dls:CohortLoaders, # From `cohort.dataloaders(...)`
     model:OncoNet=None, # Built for the data by `onconet_for` if None
     lr:float=2e-4, # Adam's rate at the start of the cosine
     wd:float=1e-2, # Decoupled weight decay (equation 19)
@@ -130,7 +131,7 @@ def fit_cosine(self:Learner,
     "Fit under a cosine that falls from `lr` to nothing"
     self.fit_flat_cos(n_epoch, lr, pct_start=0.)
 
-# %% ../nbs/41_learner.ipynb #82f7e635
+# %% ../nbs/41_learner.ipynb #93fffb21
 class Trained:
     "A model with its prep and its classes"
     def __init__(self,
@@ -145,14 +146,16 @@ def arrays(self:Trained,
     cohort:Cohort, # Any patients that have at least one of the model's modalities
     bs:int=256 # Patients at a time
 )->tuple: # probabilities [N,K], fusion weights [N,M]
-    "Probabilities and fusion weights of a cohort's patients"
+    "Probabilities and fusion weights of a cohort's patients; an `OncoError` if a probability is none"
     batch,dev = self.prep(cohort),next(self.model.parameters()).device
     self.model.eval()
     with torch.no_grad():
         out = [self.model({k: v[i:i+bs].to(dev) for k,v in batch.items()}) for i in range(0, len(cohort), bs)]
-    return tuple(torch.cat(o).float().cpu().numpy() for o in (*([l.softmax(1) for l,_,_ in out],), [a for _,_,a in out]))
+    p,alpha = (torch.cat(o).float().cpu().numpy() for o in ([l.softmax(1) for l,_,_ in out], [a for _,_,a in out]))
+    if len(bad := cohort.ids[~np.isfinite(p).all(1)]): raise OncoError(f'{cohort.name}: the model has no answer for {len(bad)} patients ({few(bad)}): their values are too far from those it was trained on')
+    return p, alpha
 
-# %% ../nbs/41_learner.ipynb #5358a359
+# %% ../nbs/41_learner.ipynb #9c623394
 @patch
 def predict(self:Trained, cohort:Cohort, bs:int=256 # Patients at a time
 )->pd.DataFrame: # one row a patient
@@ -163,13 +166,13 @@ def predict(self:Trained, cohort:Cohort, bs:int=256 # Patients at a time
     return pd.DataFrame({'predicted': np.array(self.classes)[p.argmax(1)]} | {f'prob_{c}': p[:,i] for i,c in enumerate(self.classes)}
                         | {f'weight_{k}': alpha[:,i] for i,k in enumerate(names)} | has, index=pd.Index(cohort.ids, name='id'))
 
-# %% ../nbs/41_learner.ipynb #429ff169
+# %% ../nbs/41_learner.ipynb #beccb890
 @patch(as_prop=True)
 def trained(self:Learner)->Trained:
     "The learner's model as something to keep"
     return Trained(self.model, self.dls.prep, self.dls.classes, self.dls.cohort.label)
 
-# %% ../nbs/41_learner.ipynb #f4acfc1c
+# %% ../nbs/41_learner.ipynb #beca522d
 @patch
 def save(self:Trained,
     folder # Made if need be
@@ -181,14 +184,14 @@ def save(self:Trained,
     with write_beside(folder/'model.safetensors') as a, write_beside(folder/'config.json') as b:
         a.write_bytes(weights); b.write_text(json.dumps(config, indent=1))
 
-# %% ../nbs/41_learner.ipynb #4934b24f
+# %% ../nbs/41_learner.ipynb #09425ff9
 @patch
 def save_model(self:Learner, folder # Made if need be
 ):
     "Write the trained model: `model.safetensors` and `config.json`"
     self.trained.save(folder)
 
-# %% ../nbs/41_learner.ipynb #f8470dc2
+# %% ../nbs/41_learner.ipynb #97cc23ac
 def load_model(
     folder, # Written by `save_model`
     device='cpu' # Where the weights go

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FUSIONS', 'PARTS', 'embed_present', 'OncoNet', 'pathways', 'encoder_for', 'onconet_for', 'config_of', 'build']
 
-# %% ../nbs/35_model.ipynb #5300f790
+# %% ../nbs/35_model.ipynb #5c1cf46b
 import warnings
 import pandas as pd, torch
 from fastcore.basics import patch
@@ -15,7 +15,7 @@ from .data.graph import membership
 from .data.leukaemia import MITOCHONDRIA, gene_sets, probe_symbols
 from .encoders.clinical import ClinicalEncoder
 from .encoders.genomic import PathwayTransformer
-from .encoders.image import ResidualCNN
+from .encoders.image import BagEncoder, ResidualCNN
 from .fusion import AttentionFusion, ConcatFusion, MeanFusion
 
 # %% ../nbs/35_model.ipynb #10bdfc61
@@ -89,7 +89,7 @@ def pathways(
     except OncoError: warnings.warn(f'genomic: no gene set knows three of the {len(columns)} columns (the first is {columns[0]!r}; symbols are wanted); one pathway of all')
     return torch.ones(1, len(columns))
 
-# %% ../nbs/35_model.ipynb #0169bca8
+# %% ../nbs/35_model.ipynb #e10bf422
 FUSIONS = {'attention': AttentionFusion, 'concat': ConcatFusion, 'mean': MeanFusion}
 
 def encoder_for(
@@ -99,6 +99,7 @@ def encoder_for(
     **kw # To the encoder
 )->nn.Module:
     "The encoder that fits what `Prep` learned of a modality"
+    if state['kind'] == 'bag': return BagEncoder(state['width'], d, **kw)
     if state['kind'] == 'image': return ResidualCNN(d, size=state['size'], **kw)
     if state['kind'] == 'mixed': return ClinicalEncoder(len(state['numbers']), [len(v) for v in state['categories'].values()], d=d, **kw)
     return PathwayTransformer(pathways(state['columns'], sets), d=d, **kw)
@@ -122,8 +123,8 @@ def onconet_for(
     enc = {n: encoder_for(prep.state[n], d, sets, **share.get(n, {}) | (encoders or {}).get(n, {})) for n in names}
     return OncoNet(enc, FUSIONS[fusion](*([d, len(enc)] if fusion=='concat' else [d])), k, d)
 
-# %% ../nbs/35_model.ipynb #34ecb42a
-PARTS = {c.__name__:c for c in (ResidualCNN, PathwayTransformer, ClinicalEncoder, AttentionFusion, ConcatFusion, MeanFusion)}
+# %% ../nbs/35_model.ipynb #18df8762
+PARTS = {c.__name__:c for c in (ResidualCNN, BagEncoder, PathwayTransformer, ClinicalEncoder, AttentionFusion, ConcatFusion, MeanFusion)}
 
 def config_of(
     model:OncoNet # To be described
@@ -132,7 +133,7 @@ def config_of(
     part = lambda m: {'class': type(m).__name__, **m.config}
     return dict(encoders={k: part(e) for k,e in model.encoders.items()}, fusion=part(model.fusion), n_classes=model.head.out_features, d=model.d)
 
-# %% ../nbs/35_model.ipynb #ed09f7a4
+# %% ../nbs/35_model.ipynb #5a8cb073
 def build(
     config:dict # From `config_of`
 )->OncoNet: # With fresh weights

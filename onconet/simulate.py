@@ -321,7 +321,7 @@ def programmes(
     for k,c in enumerate(classes): a += e[:,[k]]*((drivers[:,[k]]==names) + .7*(names==LINEAGE[c]))
     return pd.DataFrame(a, columns=names)
 
-# %% ../nbs/01_simulate.ipynb #5dc566b0
+# %% ../nbs/01_simulate.ipynb #53064315
 def express(
     rng:np.random.Generator, activity:pd.DataFrame, # From `programmes` [N, pathways]
     edges:list, # From `gene_graph`
@@ -334,8 +334,10 @@ def express(
     A = np.zeros((G,G)); A[i,j] = A[j,i] = 1
     flow = np.linalg.inv(np.eye(G)+np.diag(A.sum(0))-A)
     flow /= np.linalg.norm(flow, axis=0)
-    x = base + 2*activity.to_numpy()@load + .4*rng.standard_normal((len(activity),G))@flow + .4*rng.standard_normal((len(activity),G))
-    return pd.DataFrame(np.clip(x+offset, 0, 16).astype('f'), columns=GENES)
+    def noise(): return .4*rng.standard_normal((len(activity),G))
+    x = base + 2*activity.to_numpy()@load
+    for add in (lambda: noise()@flow, noise, lambda: offset): x += add()
+    return pd.DataFrame(np.clip(x, 0, 16, out=x).astype('f'), columns=GENES)
 
 # %% ../nbs/01_simulate.ipynb #56e78387
 def clinic(
@@ -416,7 +418,7 @@ def check_options(n, size, sites, missing, classes, **strengths):
     for text,wrong in faults.items():
         if wrong: raise OncoError(f'simulate: {text}')
 
-# %% ../nbs/01_simulate.ipynb #25838a04
+# %% ../nbs/01_simulate.ipynb #331ecdee
 def simulate(
     n:int=1000, # Patients N
     seed:int=0, # Same arguments and seed, same bits
@@ -437,8 +439,8 @@ def simulate(
     site,y,severity,hopped = draw_patients(rp, n, world['mix'], concept)
     e,carrier = evidence(re, y, len(classes)); drivers = draw_drivers(rg, classes, hopped)
     present = missingness(rm, missing, mnar*reasons(rm, y, site, severity))
-    image = images(ri, e[:,0], site, world, classes, size)
     genomic = express(rg, programmes(rg, e[:,1], drivers, severity, classes), edges, world['assay'][site])
+    image = images(ri, e[:,0], site, world, classes, size)
     clinical = clinic(rc, e[:,2], severity, world['lab'][site], classes)
     truth = pd.DataFrame(dict(carrier=np.array(MODALITIES)[carrier], pathway=drivers[np.arange(n),y], hopped=hopped, severity=severity,
                               best=names[ceiling(e, world['mix'][site], present).argmax(1)]))

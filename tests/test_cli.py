@@ -1,5 +1,5 @@
 "The command line as a stranger uses it: from a folder of files, in a process of its own"
-import os, re, signal, subprocess, sys, time
+import os, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
@@ -94,7 +94,6 @@ def spoil_twice(d): (p := d/'patients.csv').write_text(p.read_text() + '001,ALL,
 def spoil_no_id(d): (p := d/'patients.csv').write_text(p.read_text() + ',ALL,p0,x\n')
 def spoil_label(d): (p := d/'patients.csv').write_text(p.read_text().replace('005,ALL', '005,'))
 def spoil_inf(d): (p := d/'genomic.parquet').unlink(); pd.DataFrame({'id': ['001','002'], 'G0': [1,np.inf], 'G1': [1.,2]}).to_csv(d/'genomic.csv', index=False)
-def spoil_gap(d): (p := d/'genomic.parquet').unlink(); pd.DataFrame({'id': ['001','002'], 'G0': [1,np.nan], 'G1': [1.,2]}).to_csv(d/'genomic.csv', index=False)
 def spoil_strange(d): (p := d/'clinical.csv').write_text(p.read_text() + '999,40,f\n')
 def spoil_binary(d): (d/'clinical.csv').write_bytes(bytes(range(256)))
 def spoil_predictions(d): (d/'old.csv').write_text('id,predicted,prob_ALL,prob_AML\n001,ALL,.9,.1\n')
@@ -102,12 +101,23 @@ def spoil_both(d): (d/'genomic.csv').write_text('id,G0\n001,1\n')
 def spoil_name(d): (d/'rna.v2.csv').write_text('id,G0\n001,1\n')
 def spoil_text(d): (p := d/'genomic.parquet').unlink(); pd.DataFrame({'id': ['001','002'], 'G0': [1.,2], 'G1': ['1.5','low']}).to_csv(d/'genomic.csv', index=False)
 def spoil_classes(d): pd.read_csv(d/'patients.csv', dtype={'id': str}).assign(kind=np.arange(48)/7).to_csv(d/'patients.csv', index=False)
+def spoil_truncated(d): (p := d/'images'/'000'/'a.png').write_bytes(p.read_bytes()[:300])
+def spoil_transposed(d): pd.read_parquet(d/'genomic.parquet').T.rename_axis('id').to_parquet(d/'genomic.parquet')
+def spoil_dates(d): pd.read_csv(d/'clinical.csv', dtype={'id': str}).assign(seen='2021-03-02').to_csv(d/'clinical.csv', index=False)
+def spoil_below(d): (p := d/'clinical.csv').write_text(re.sub(r'^(010,)[^,]*', r'\1<5', p.read_text(), flags=re.M))
+def spoil_one_class(d): pd.read_csv(d/'patients.csv', dtype={'id': str}).assign(kind='ALL').to_csv(d/'patients.csv', index=False)
+def spoil_zeros(d): pd.read_csv(d/'clinical.csv').to_csv(d/'clinical.csv', index=False)
+def spoil_class_folders(d): [((d/'images'/k).mkdir(), shutil.move(d/'images'/a/'a.png', d/'images'/k/f'{a}.png'), shutil.move(d/'images'/b/'a.png', d/'images'/k/f'{b}.png')) for k,a,b in (('AML','000','002'), ('ALL','004','006'))]
+def spoil_deep(d): (d/'images'/'000'/'more').mkdir()
+def spoil_split(d): pd.read_csv(d/'patients.csv', dtype={'id': str}).assign(split=['learn']*40+['test']*8).to_csv(d/'patients.csv', index=False)
 def spoil_nothing(d): pd.read_csv(d/'clinical.csv', dtype={'id': str}).query('id!="001"').to_csv(d/'clinical.csv', index=False)
 
 @pytest.mark.parametrize('spoil,parts', [(spoil_text_png, ['000','a.png']), (spoil_empty_png, ['000','a.png']), (spoil_twice, ['001','twice']), (spoil_no_id, ['patients.csv','no id']),
-    (spoil_label, ['005','kind']), (spoil_inf, ['002','G0','infinite']), (spoil_gap, ['002','G0','missing']), (spoil_strange, ['clinical','999']),
+    (spoil_label, ['005','kind']), (spoil_inf, ['002','G0','infinite']), (spoil_strange, ['clinical','999']),
     (spoil_binary, ['clinical.csv']), (spoil_nothing, ['001']), (spoil_predictions, ['old.csv']), (spoil_both, ['genomic.csv','genomic.parquet']),
-    (spoil_name, ['rna.v2']), (spoil_text, ['genomic','G1']), (spoil_classes, ['kind','48 distinct'])], ids=lambda o: getattr(o, '__name__', ''))
+    (spoil_truncated, ['000','a.png','truncated']), (spoil_transposed, ['genomic','transpose']), (spoil_dates, ['clinical','seen','dates','2021-03-02']), (spoil_below, ['age','010','<5']),
+    (spoil_one_class, ['kind','two classes']), (spoil_zeros, ['clinical','000','Write both alike']), (spoil_class_folders, ['images','AML','column']), (spoil_deep, ['images/000','more']),
+    (spoil_split, ['split','learn']), (spoil_name, ['rna.v2']), (spoil_text, ['genomic','G1']), (spoil_classes, ['kind','48 distinct'])], ids=lambda o: getattr(o, '__name__', ''))
 def test_mistakes_in_files(tmp_path, spoil, parts):
     spoil(write_patients(tmp_path/'mine'))
     fails(onconet('train', '--data', 'mine', '--task', 'kind', '--out', 'm', '--epochs', 1, '--size', 16, cwd=tmp_path), *parts)
@@ -136,9 +146,110 @@ def test_predict_checks_what_it_reads(work, tmp_path):
     fails(onconet('predict', '--model', work[0]/'model', '--data', mine, '--out', 'p.csv', cwd=tmp_path), g.index[2], 'G3', 'infinite')
 
 def test_a_broken_model_is_named(work, tmp_path):
-    import shutil
     m = tmp_path/'model'; shutil.copytree(work[0]/'model', m)
     (m/'model.safetensors').write_bytes((m/'model.safetensors').read_bytes()[:1000])
     fails(onconet('predict', '--model', m, '--data', work[0]/'mine', '--out', 'p.csv', cwd=tmp_path), 'model.safetensors')
     (m/'config.json').write_text('{')
     fails(onconet('predict', '--model', m, '--data', work[0]/'mine', '--out', 'p.csv', cwd=tmp_path), 'config.json')
+
+def test_small_dirt_is_said_and_trained_on(tmp_path):
+    "Spaces around ids, files of no known form, a class of one, a gap: warnings, and a model all the same"
+    d = write_patients(tmp_path/'mine')
+    (p := d/'clinical.csv').write_text(p.read_text().replace('\n007,', '\n 007 ,'))
+    (p := d/'patients.csv').write_text(p.read_text().replace('\n047,ALL', '\n047,CLL'))
+    for f in ('notes.docx', 'images/.DS_Store', 'images/scan.svs'): (d/f).touch()
+    g = pd.read_parquet(d/'genomic.parquet'); g.iloc[2,3] = np.nan; g.to_parquet(d/'genomic.parquet')
+    (d/'images'/'001').mkdir(); shutil.move(d/'images'/'004'/'a.png', d/'images'/'004'/'A.PNG')
+    r = onconet('train', '--data', 'mine', '--task', 'kind', '--out', 'm', '--epochs', 1, '--size', 16, '--cache', 'none', '--balance', 'label', cwd=tmp_path)
+    assert r.returncode == 0, r.stderr
+    for word in (" 007 ", 'notes.docx', 'scan.svs', '.DS_Store', 'empty folders', 'CLL', f'patient {g.index[2]} in column G3'): assert word in r.stdout+r.stderr, word
+
+def test_example_is_clean_and_trains(tmp_path):
+    assert onconet('data', 'example', 'ex', cwd=tmp_path).returncode == 0
+    assert 'imulated' in (tmp_path/'ex'/'README.txt').read_text()
+    r = onconet('data', 'check', 'ex', '--task', 'label', '--site', 'site', '--out', 'page.html', cwd=tmp_path)
+    assert r.returncode == 0 and r.stdout.count('None found.') == 2, r.stdout+r.stderr
+    assert max(map(len, r.stdout.splitlines())) <= 100 and '<!doctype html>' in (tmp_path/'page.html').read_text()
+    for word in ('40 patients', 'CML', 'S1', 'image', 'genomic', 'clinical', '155 numbers', '%'): assert word in r.stdout, word
+    r = onconet('train', '--data', 'ex', '--out', 'm', cwd=tmp_path)
+    fails(r, '--task', 'label')
+    r = onconet('train', '--data', 'ex', '--task', 'label', '--out', 'm', '--epochs', 1, '--site', 'site', '--balance', 'site', cwd=tmp_path)
+    assert r.returncode == 0, r.stderr
+    fails(onconet('data', 'example', 'ex', cwd=tmp_path), 'not an empty folder')
+
+def test_check_names_every_fault(tmp_path):
+    "Two tables that cannot be read, three images, a transposed table, text among numbers and more, on one page"
+    d = write_patients(tmp_path/'mine')
+    for spoil in (spoil_transposed, spoil_below, spoil_dates, spoil_name, spoil_truncated): spoil(d)
+    (d/'lab.csv').write_bytes(bytes(range(256))); (d/'mirna.csv').write_text('id,a,a\n001,1,2\n')
+    (d/'images'/'002'/'a.png').write_bytes(b''); (d/'images'/'004'/'a.png').write_text('hello')
+    (d/'uni').mkdir(); np.save(d/'uni'/'001.npy', np.ones((3,4), 'f')); np.save(d/'uni'/'003.npy', np.ones((3,5), 'f')); (d/'uni'/'005.h5').write_text('x')
+    (p := d/'patients.csv').write_text(p.read_text().replace('\n005,ALL', '\n005,all')); (d/'slide.svs').touch()
+    r = onconet('data', 'check', 'mine', '--task', 'kind', '--site', 'clinic', cwd=tmp_path)
+    assert r.returncode == 1 and 'Traceback' not in r.stderr, r.stderr
+    said = ' '.join(r.stdout.split())
+    for word in ('lab.csv', 'mirna.csv', 'rna.v2', "'clinic'", 'transpose', "'<5'", 'seen', 'patient 000: 000/a.png', 'patient 002', 'patient 004', 'patient 005', '5 features',
+                 'slide.svs', "'all'", 'truncated', 'empty'): assert word in said, word
+    assert max(map(len, r.stdout.splitlines())) <= 100
+
+def test_check_without_patients(tmp_path):
+    d = write_patients(tmp_path/'mine'); (d/'patients.csv').unlink(); spoil_text_png(d)
+    r = onconet('data', 'check', 'mine', cwd=tmp_path)
+    assert r.returncode == 1 and 'no patients.csv' in r.stdout and 'a.png' in r.stdout, r.stdout+r.stderr
+    fails(onconet('data', 'check', 'nowhere', cwd=tmp_path), 'nowhere')
+    fails(onconet('data', 'look', cwd=tmp_path), 'look', 'check')
+    d = write_patients(tmp_path/'other'); spoil_text_png(d)
+    r = onconet('data', 'check', 'other', '--task', 'kind', '--group', 'person', '--quick', cwd=tmp_path)
+    assert r.returncode == 0 and 'not opened' in r.stdout, r.stdout
+
+def test_check_finds_who_it_is(tmp_path):
+    d = write_patients(tmp_path/'mine'); n = 48
+    p = pd.read_csv(d/'patients.csv', dtype={'id': str})
+    p.assign(Nachname=[f'Muster{i}' for i in range(n)], contact=['call']*47+['a.b@example.org'], fecha_nacimiento=[f'{1+i%28:02d}/03/{1930+i}' for i in range(n)],
+             hospital_no=np.arange(n)*37+400000, remark=[f'seen {i} times by the family doctor' for i in range(n)]).to_csv(d/'patients.csv', index=False)
+    pd.read_csv(d/'clinical.csv', dtype={'id': str}).assign(age=[93.]+[50.]*47).to_csv(d/'clinical.csv', index=False)
+    exif = Image.Exif(); exif[315] = 'somebody'; exif.get_ifd(0x8825)[1] = 'N'
+    Image.open(d/'images'/'000'/'a.png').save(d/'images'/'000'/'b.jpg', exif=exif)
+    r = onconet('data', 'check', 'mine', '--task', 'kind', cwd=tmp_path)
+    page = r.stdout.split('Suspected identifiers\n')[1]
+    assert r.returncode == 1
+    for word in ('patients.Nachname', 'patients.contact', 'patients.fecha_nacimiento', 'patients.hospital_no', 'patients.remark', 'clinical.age', 'GPS', 'Artist'): assert word in page, word
+    for word in ('Muster1', 'example.org', '/03/1930'): assert word not in page, word
+
+def test_official_parts_and_the_audit(tmp_path):
+    d = write_patients(tmp_path/'mine')
+    p = pd.read_csv(d/'patients.csv', dtype={'id': str}).assign(split=['train']*28+['valid']*10+['test']*10); p.to_csv(d/'patients.csv', index=False)
+    shutil.copy(d/'images'/'000'/'a.png', d/'images'/'030'/'a.png')
+    train = ['train', '--data', 'mine', '--task', 'kind', '--out', 'm', '--epochs', 1, '--size', 16]
+    r = onconet(*train, '--audit', 'fail', cwd=tmp_path)
+    assert r.returncode == 2 and 'Traceback' not in r.stderr and re.search('image: .* families stand in several splits .000, 030', r.stderr), r.stderr
+    assert not (tmp_path/'m').exists()
+    r = onconet(*train, cwd=tmp_path)
+    assert r.returncode == 0 and '28 patients, 10 held out' in r.stdout and re.search('error: audit: image.*000', r.stdout), r.stdout+r.stderr
+    assert pd.read_csv(tmp_path/'m'/'valid.csv', dtype={'id': str})['id'].tolist() == p['id'][28:38].tolist()
+    assert '10 patients of mine, test part' in onconet('evaluate', '--model', 'm', '--data', 'mine', cwd=tmp_path).stdout
+    assert '48 patients of mine (' in onconet('evaluate', '--model', 'm', '--data', 'mine', '--split', 'all', cwd=tmp_path).stdout
+
+def test_class_folders_train(tmp_path):
+    rng = np.random.default_rng(0)
+    for k in ('ALL','AML'):
+        (tmp_path/'cells'/k).mkdir(parents=True)
+        for i in range(12): Image.fromarray(rng.integers(0, 255, (16,16,3), dtype=np.uint8)).save(tmp_path/'cells'/k/f'{k}{i}.png')
+    r = onconet('train', '--data', 'cells', '--out', 'm', '--epochs', 1, '--size', 16, cwd=tmp_path)
+    assert r.returncode == 0 and '24 patients of 2 classes' in r.stdout, r.stdout+r.stderr
+
+def test_list_and_fetch(tmp_path):
+    r = onconet('data', 'list', cwd=tmp_path)
+    assert r.returncode == 0 and all(k in r.stdout for k in ('bloodmnist', 'leukaemia', 'CC BY 4.0'))
+    fails(onconet('data', 'fetch', 'cnmc', cwd=tmp_path), 'https://', 'folder')
+    fails(onconet('data', 'fetch', 'mnist', cwd=tmp_path), 'mnist')
+
+def test_bloodmnist_from_its_name(tmp_path):
+    "The official split; the file at hand says whether it is BloodMNIST or PBC-28"
+    from onconet.data.files import home
+    if not any((home()/d/'bloodmnist.npz').exists() for d in ('pbc28','bloodmnist')): pytest.skip('ONCONET_DATA has no pbc28/bloodmnist.npz')
+    r = onconet('train', '--data', 'bloodmnist', '--out', 'm', '--epochs', 1, cwd=tmp_path)
+    assert r.returncode == 0 and 'of 8 classes' in r.stdout and '11959 patients, 1712 held out' in r.stdout, r.stdout+r.stderr
+    r = onconet('evaluate', '--model', 'm', '--data', 'bloodmnist', cwd=tmp_path)
+    assert '3421 patients' in r.stdout and 'test part' in r.stdout
+    assert float(re.search(r'accuracy +([\d.]+)', r.stdout)[1]) > .6
