@@ -65,6 +65,18 @@ def test_training_is_deterministic(work):
     assert onconet('train', '--data', 'mine', '--task', 'kind', '--out', 'twin', '--epochs', 3, '--size', 16, '--group', 'person', cwd=d).returncode == 0
     assert (d/'twin'/'model.safetensors').read_bytes() == (d/'model'/'model.safetensors').read_bytes()
 
+def test_ensemble(work):
+    "Two seeds answer as one: the mean of what each says alone, from files"
+    d,_ = work
+    train = ['train', '--data', 'mine', '--task', 'kind', '--epochs', 1, '--size', 16, '--group', 'person']
+    for out,*more in (('e', '--members', 2), ('e0',), ('e1', '--seed', 1)): assert onconet(*train, '--out', out, *more, cwd=d).returncode == 0
+    for m in ('e','e0','e1'): assert onconet('predict', '--model', m, '--data', 'mine', '--out', f'{m}.csv', cwd=d).returncode == 0
+    e,a = pd.read_csv(d/'e.csv').filter(like='prob_'),pd.read_csv(d/'e0.csv').filter(like='prob_')
+    assert sorted(p.name for p in (d/'e').iterdir()) == ['config.json','member0','member1','valid.csv']
+    assert (e-a).abs().max().max() > 1e-4
+    assert onconet('evaluate', '--model', 'e', '--data', 'mine', '--group', 'person', cwd=d).returncode == 0
+    fails(onconet(*train, '--out', 'e', '--members', 0, cwd=d), '--members 0')
+
 @pytest.mark.parametrize('words,parts', [
     ('train --data nowhere --task kind --out m', ['nowhere']),
     ('train --data mine --task stage --out m', ["'stage'", 'person']),
@@ -83,10 +95,57 @@ def test_training_is_deterministic(work):
     ('predict --model model --data mine --out mine/preds.csv', ['preds.csv', 'modality']),
     ('predict --model model --data mine --out mine', ['folder']),
     ('train --data mine --task age_in_days --out m', ["'age_in_days'"]),
+    ('train --data mine --task kind --out m --seed 99999999999', ['seed', '4294967295']),
+    ('data example m --seed -1', ['seed']),
+    ('data example m --n 7', ['--n 7', '8']),
+    ('data example m --n 1000000000000000', ['memory', '--n']),
+    ('train --data mine --task kind --out m --epochs 1 --size 100000000', ['memory', '--size', '--cache disk']),
+    ('demo --out m --seed 4294967295', ['seed']),
+    ('tables --out m --seed 4294967295', ['seed']),
+    ('tables --out m --repeats 0', ['repeats']),
+    ('train --data mine --task kind --out m --balance site', ['balance site', '--site']),
 ])
 def test_mistakes_of_words(work, words, parts):
     fails(onconet(*words.split(), cwd=work[0]), *parts)
     assert not (work[0]/'m').exists()
+
+@pytest.mark.parametrize('words,part', [('--fusion glue', 'attention'), ('--audit loud', 'audit loud'), ('--size 15', '16'), ('--lr nan', 'lr nan'), ('--lr inf', 'lr inf'), ('--valid .6', 'valid 0.6')])
+def test_options_are_checked_before_data(work, words, part):
+    "The folder does not even exist, and yet the option is what is complained about"
+    fails(onconet('train', '--data', 'nowhere', '--out', 'm', *words.split(), cwd=work[0]), words.split()[0], part)
+
+def keep_only(d, ids):
+    "Take all other patients out of a folder"
+    for t in ('patients','clinical'): (x := pd.read_csv(d/f'{t}.csv', dtype={'id': str}))[x['id'].isin(ids)].to_csv(d/f'{t}.csv', index=False)
+    g = pd.read_parquet(d/'genomic.parquet'); g[g.index.isin(ids)].to_parquet(d/'genomic.parquet')
+    for i in (d/'images').iterdir():
+        if i.name not in ids: shutil.rmtree(i)
+
+def test_evaluate_knows_whom_it_was_trained_on(work, tmp_path):
+    "A warning for the folder of the training, none for those held out nor for others of the same ids, and one where nobody can tell"
+    d,_ = work; held = pd.read_csv(d/'model'/'valid.csv', dtype=str)['id'].tolist()
+    keep_only(write_patients(tmp_path/'held'), held)
+    (p := write_patients(tmp_path/'others')/'patients.csv').write_text(p.read_text().replace('ALL', '?').replace('AML', 'ALL').replace('?', 'AML'))
+    def score(data, model=d/'model'):
+        r = onconet('evaluate', '--model', model, '--data', data, cwd=tmp_path)
+        assert r.returncode == 0 and 'accuracy' in r.stdout, r.stderr
+        return r.stdout
+    assert re.search(f'warning: .*{len(held)} patients .*valid.csv.*trained on', score(d/'mine'))
+    assert 'warning' not in score('held') and 'trained on' not in score('others')
+    shutil.copytree(d/'model', tmp_path/'bare'); (tmp_path/'bare'/'valid.csv').unlink()
+    assert 'nobody can tell' in score('held', 'bare')
+
+def test_a_set_says_whom_it_leaves_out(tmp_path):
+    r = onconet('train', '--data', 'leukaemia', '--task', 'molecular', '--out', 'm', '--epochs', 1, '--genes', 20, cwd=tmp_path)
+    assert r.returncode == 0 and 'note: patients: 49 of 128' in r.stdout, r.stdout+r.stderr
+
+def test_laml_learns_classes(tmp_path):
+    from onconet.data.files import home
+    if not (home()/'tcga_laml').exists(): pytest.skip('ONCONET_DATA has no tcga_laml')
+    for words in ([], ['--task', 'survival']):
+        fails(onconet('train', '--data', 'laml', '--out', 'm', *words, cwd=tmp_path), ': fab', *['classes']*len(words[1:]))
+    r = onconet('train', '--data', 'laml', '--task', 'fab', '--out', 'm', '--epochs', 1, '--genes', 20, cwd=tmp_path)
+    assert r.returncode == 0 and 'note: patients: 8 of 200' in r.stdout, r.stdout+r.stderr
 
 def spoil_text_png(d): (d/'images'/'000'/'a.png').write_text('hello')
 def spoil_empty_png(d): (d/'images'/'000'/'a.png').write_bytes(b'')
@@ -132,7 +191,7 @@ def test_predict_wants_the_columns(work, tmp_path):
 
 def test_a_kill_while_saving_leaves_a_whole_model(work, tmp_path):
     "Saved over and over by a process that is killed in the middle, five times; what is there is always a model"
-    code = f"from onconet.learner import load_model\nt = load_model({str(work[0]/'model')!r})\nwhile True: t.save('m')"
+    code = f"from onconet.trained import load_model\nt = load_model({str(work[0]/'model')!r})\nwhile True: t.save('m')"
     for i in range(5):
         p = subprocess.Popen([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path)
         while not (tmp_path/'m'/'config.json').exists(): time.sleep(.05); assert p.poll() is None
@@ -144,6 +203,21 @@ def test_predict_checks_what_it_reads(work, tmp_path):
     mine = write_patients(tmp_path/'mine')
     g = pd.read_parquet(mine/'genomic.parquet'); g.iloc[2,3] = np.inf; g.to_parquet(mine/'genomic.parquet')
     fails(onconet('predict', '--model', work[0]/'model', '--data', mine, '--out', 'p.csv', cwd=tmp_path), g.index[2], 'G3', 'infinite')
+
+def test_who_has_nothing_the_model_knows_is_left_out(work, tmp_path):
+    "Four patients of 48, no images at all; an id that is nowhere is still an error, and so is a table where nobody is left"
+    d = write_patients(tmp_path/'mine'); shutil.rmtree(d/'images'); c = pd.read_csv(d/'clinical.csv', dtype={'id': str}); c[4:].to_csv(d/'clinical.csv', index=False)
+    words = ['predict', '--model', work[0]/'model', '--data', 'mine', '--out', 'p.csv']
+    r = onconet(*words, cwd=tmp_path)
+    assert r.returncode == 0 and re.search('4 patients were left out.*: 000, 001, 002 ...', r.stdout) and re.search('no patient has image', r.stdout), r.stdout+r.stderr
+    assert pd.read_csv(tmp_path/'p.csv', dtype={'id': str})['id'].tolist() == [f'{i:03d}' for i in range(4, 48)]
+    assert '44 patients of mine' in onconet('evaluate', *words[1:-2], cwd=tmp_path).stdout
+    c[4:].assign(id=lambda d: d['id'].replace('010', '0010')).to_csv(d/'clinical.csv', index=False)
+    fails(onconet(*words, cwd=tmp_path), 'clinical', '0010')
+    for f in (d/'clinical.csv', d/'genomic.parquet', tmp_path/'p.csv'): f.unlink()
+    pd.DataFrame({'id': c['id'], 'crp': 1.5}).to_csv(d/'lab.csv', index=False)
+    fails(onconet(*words, cwd=tmp_path), 'no patient has', 'genomic', 'lab')
+    assert not (tmp_path/'p.csv').exists()
 
 def test_a_broken_model_is_named(work, tmp_path):
     m = tmp_path/'model'; shutil.copytree(work[0]/'model', m)
@@ -225,10 +299,11 @@ def test_official_parts_and_the_audit(tmp_path):
     assert r.returncode == 2 and 'Traceback' not in r.stderr and re.search('image: .* families stand in several splits .000, 030', r.stderr), r.stderr
     assert not (tmp_path/'m').exists()
     r = onconet(*train, cwd=tmp_path)
-    assert r.returncode == 0 and '28 patients, 10 held out' in r.stdout and re.search('error: audit: image.*000', r.stdout), r.stdout+r.stderr
+    assert r.returncode == 0 and '28 patients, 10 held out' in r.stdout and re.search('warning: audit: image.*000', r.stdout), r.stdout+r.stderr
     assert pd.read_csv(tmp_path/'m'/'valid.csv', dtype={'id': str})['id'].tolist() == p['id'][28:38].tolist()
-    assert '10 patients of mine, test part' in onconet('evaluate', '--model', 'm', '--data', 'mine', cwd=tmp_path).stdout
-    assert '48 patients of mine (' in onconet('evaluate', '--model', 'm', '--data', 'mine', '--split', 'all', cwd=tmp_path).stdout
+    for split,said,seen in (([], '10 patients of mine, test part', False), (['--split', 'all'], '48 patients of mine (', True), (['--split', 'train'], '28 patients of mine, train part', True)):
+        r = onconet('evaluate', '--model', 'm', '--data', 'mine', *split, cwd=tmp_path)
+        assert said in r.stdout and ('trained on' in r.stdout) == seen, r.stdout+r.stderr
 
 def test_class_folders_train(tmp_path):
     rng = np.random.default_rng(0)

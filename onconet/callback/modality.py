@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['drop_modalities', 'ModalityDropout']
 
-# %% ../../nbs/40_callback.modality.ipynb #184da2c0
+# %% ../../nbs/40_callback.modality.ipynb #af4bbf40
 import torch
 from torch import Tensor
 from fastai.callback.core import Callback
+from fastai.callback.schedule import SchedNo
 from ..core import OncoError
 
-# %% ../../nbs/40_callback.modality.ipynb #09001acc
+# %% ../../nbs/40_callback.modality.ipynb #63bdf6c6
 def drop_modalities(
     present:Tensor, # bool [B,M]
     p:float # Probability that a present modality is dropped
@@ -21,13 +22,13 @@ def drop_modalities(
     last = torch.zeros_like(present).scatter(1, u.argmax(1, keepdim=True), True)
     return present & ((u >= p) | last)
 
-# %% ../../nbs/40_callback.modality.ipynb #6e725efa
+# %% ../../nbs/40_callback.modality.ipynb #f78d7a48
 class ModalityDropout(Callback):
     "Drop modalities of training batches"
     def __init__(self,
-        p:float=.2 # Probability that a present modality is dropped, 0 to below 1
+        p:float=.2 # Probability that a present modality is dropped, 0 to below 1, or a schedule of it such as `SchedLin(0,.3)`
     ):
-        if not 0 <= p < 1: raise OncoError(f'modality dropout p={p}: want 0 <= p < 1')
-        self.p = p
+        self.p = p if callable(p) else SchedNo(p, p)
+        if bad := [v for v in (self.p(t/10) for t in range(11)) if not 0 <= v < 1]: raise OncoError(f'modality dropout p={bad[0]}: want 0 <= p < 1')
     def before_batch(self):
-        if self.training and self.p: self.learn.xb = ({**self.xb[0], 'present': drop_modalities(self.xb[0]['present'], self.p)},)
+        if self.training: self.learn.xb = ({**self.xb[0], 'present': drop_modalities(self.xb[0]['present'], self.p(self.pct_train))},)

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Cohort', 'only', 'digital_cohort']
 
-# %% ../../nbs/10_data.cohort.ipynb #e240ab27
+# %% ../../nbs/10_data.cohort.ipynb #2d24cf39
 import warnings
 from copy import copy
 import numpy as np, pandas as pd
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from fastcore.basics import patch, store_attr
 from ..core import Fault, OncoError, few
-from .faults import id_faults, table_faults
+from .faults import counted, id_faults, table_faults
 from ..simulate import simulate
 
 # %% ../../nbs/10_data.cohort.ipynb #cf4fd3ab
@@ -169,19 +169,19 @@ def mixed(self:Cohort,
     df = self.modalities[name]
     return name == 'clinical' or name != 'genomic' and not all(pd.api.types.is_numeric_dtype(t) and t != bool for t in df.dtypes)
 
-# %% ../../nbs/10_data.cohort.ipynb #7cac4c1a
+# %% ../../nbs/10_data.cohort.ipynb #1b4ed945
 @patch
 def faults(self:Cohort)->list:
     "Every fault of the cohort, as `Fault(level, where, what)`"
     p,out = self.patients,[]
     def add(level, where, what): out.append(Fault(level, where, what))
     if not len(p): add('error', 'patients', 'no rows')
-    if len(d := p.index[p.index.duplicated()].unique()): add('error', 'patients', f'{len(d)} ids stand in it twice: {few(d)}')
+    if len(d := p.index[p.index.duplicated()].unique()): add('error', 'patients', counted(d, 'id stands in it twice', 'ids stand in it twice'))
     if self.label:
-        if len(d := p.index[p[self.label].isna()]): add('error', f'patients.{self.label}', f'{len(d)} labels are missing: {few(d)}')
-        n = p[self.label].value_counts(); names = pd.Index(self.classes)
+        if len(d := p.index[p[self.label].isna()]): add('error', f'patients.{self.label}', counted(d, 'label is missing', 'labels are missing'))
+        n = p[self.label].value_counts(); names = pd.Index(self.classes); low = names.str.strip().str.casefold()
         if len(d := names[names.duplicated()]): add('error', f'patients.{self.label}', f'{d[0]!r} stands for two classes, as text and as a number; write it one way')
-        elif len(d := names[names.str.strip().str.casefold().duplicated()]): add('warning', f'patients.{self.label}', f'{d[0]!r} differs from another class only by case or spaces')
+        elif len(d := names[low.duplicated(keep=False)]): add('error', f'patients.{self.label}', f'classes that differ by case or spaces only: {few(map(repr, d), 6)}; write each one way')
         if (n > 0).sum() < 2: add('error', f'patients.{self.label}', f'fewer than two classes: {list(n.index[n > 0])}')
         if len(n) > max(20, len(p)//2): add('error', f'patients.{self.label}', f'{len(n)} distinct values among {len(p)} patients; a column of classes is wanted')
         elif (n == 1).any(): add('warning', f'patients.{self.label}', f'classes with one patient: {list(n.index[n == 1])}')
@@ -197,25 +197,25 @@ def faults(self:Cohort)->list:
     for k,v in (self.extra or {}).items():
         if len(v) != len(p): add('error', f'extra.{k}', f'{len(v)} rows for {len(p)} patients')
     if not out or all(f.level == 'warning' for f in out):
-        if len(d := p.index[~self.presence().any(1)]): add('error', 'patients', f'{len(d)} patients have no modality at all: {few(d)}')
+        if len(d := p.index[~self.presence().any(1)]): add('error', 'patients', counted(d, 'patient has no modality at all', 'patients have no modality at all'))
     return out
 
-# %% ../../nbs/10_data.cohort.ipynb #fb4f9fe2
+# %% ../../nbs/10_data.cohort.ipynb #15f82469
 @patch
 def column_faults(self:Cohort)->list:
     "Faults of the follow-up, the site and the group"
     p,out = self.patients,[]
     def add(col, bad, level, what):
-        if bad.any(): out.append(Fault(level, f'patients.{col}', f'{int(bad.sum())} {what}, the first {p[col][bad].iloc[0]!r} for patient {p.index[bad][0]}'))
+        if bad.any(): out.append(Fault(level, f'patients.{col}', f'{what}: {bad.sum()}, the first {p[col][bad].iloc[0]!r} for patient {p.index[bad][0]}'))
     if self.time:
         t = pd.to_numeric(p[self.time], errors='coerce')
-        add(self.time, t.isna() & p[self.time].notna() | np.isinf(t) | (t < 0), 'error', 'follow-up times are no months of 0 or more')
-    if self.event: add(self.event, ~p[self.event].isin([0,1]) & p[self.event].notna(), 'error', 'events are neither 1 (seen) nor 0 (censored)')
-    if self.site: add(self.site, p[self.site].isna(), 'warning', 'patients have no site')
-    if self.group: add(self.group, p[self.group].isna(), 'error', 'patients have no group, so nobody knows what must stay together')
+        add(self.time, t.isna() & p[self.time].notna() | np.isinf(t) | (t < 0), 'error', 'follow-up times that are no months of 0 or more')
+    if self.event: add(self.event, ~p[self.event].isin([0,1]) & p[self.event].notna(), 'error', 'events that are neither 1 (seen) nor 0 (censored)')
+    if self.site: add(self.site, p[self.site].isna(), 'warning', 'patients without a site')
+    if self.group: add(self.group, p[self.group].isna(), 'error', 'patients without a group, so that nobody knows what must stay together')
     return out
 
-# %% ../../nbs/10_data.cohort.ipynb #7498f64c
+# %% ../../nbs/10_data.cohort.ipynb #98ed0b25
 @patch
 def presence_faults(self:Cohort)->list:
     "Faults of a `present` that was given: its shape, and rows that it promises and no table has"
@@ -223,7 +223,7 @@ def presence_faults(self:Cohort)->list:
     if np.shape(self.present) != (len(self), len(self.names)): return [Fault('error', 'present', f'shape {np.shape(self.present)}, want {(len(self), len(self.names))}')]
     tables = {k: self.patients.index.isin(m.index[m.notna().any(axis=1)]) for k,m in self.modalities.items() if isinstance(m, pd.DataFrame)}
     gone = {k: self.ids[self.has(k) & ~t] for k,t in tables.items()}
-    return [Fault('error', k, f'present says that {len(d)} patients have it who have no row: {few(d)}') for k,d in gone.items() if len(d)]
+    return [Fault('error', k, 'present says that '+counted(d, 'patient has it who has no row', 'patients have it who have no row')) for k,d in gone.items() if len(d)]
 
 # %% ../../nbs/10_data.cohort.ipynb #79d7c77f
 @patch

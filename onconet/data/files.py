@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TABLE_TYPES', 'GAPS', 'home', 'find', 'digest', 'fetch', 'unpack', 'table_stem', 'read_table']
 
-# %% ../../nbs/02_data.files.ipynb #e86ece79
+# %% ../../nbs/02_data.files.ipynb #6421deb8
 import csv, gzip, hashlib, io, os, re, shutil, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -14,12 +14,12 @@ from filelock import FileLock
 from tqdm import tqdm
 from ..core import OncoError, few
 
-# %% ../../nbs/02_data.files.ipynb #cd2e49b6
+# %% ../../nbs/02_data.files.ipynb #1db6c17d
 def home()->Path:
     "Folder of the data sets: ONCONET_DATA, or else ~/.onconet"
     return Path(os.environ.get('ONCONET_DATA') or Path.home()/'.onconet')
 
-# %% ../../nbs/02_data.files.ipynb #cfad29bf
+# %% ../../nbs/02_data.files.ipynb #06b9723e
 def find(
     *names:str, # Paths below `home()`, the most wanted first
     how:str # What to do where there is none: the page, the folder
@@ -29,7 +29,7 @@ def find(
         if (home()/n).exists(): return home()/n
     raise OncoError(f"{names[0]} is not in {home()} (the folder of ONCONET_DATA, or ~/.onconet): {how}")
 
-# %% ../../nbs/02_data.files.ipynb #bffc6da2
+# %% ../../nbs/02_data.files.ipynb #2d82d0a7
 def digest(
     path, # A file
     kind:str='sha256' # Or md5, where the source publishes nothing better
@@ -37,7 +37,7 @@ def digest(
     "Hash of a file, read in pieces"
     with open(path, 'rb') as f: return hashlib.file_digest(f, kind).hexdigest()
 
-# %% ../../nbs/02_data.files.ipynb #5ecabb5e
+# %% ../../nbs/02_data.files.ipynb #3d6f8bbc
 def _more(url, part, tag, timeout, quiet):
     "Ask for what `part` lacks and append it; (bytes there, bytes wanted or None)"
     have = part.stat().st_size if part.exists() else 0
@@ -52,7 +52,7 @@ def _more(url, part, tag, timeout, quiet):
             while b := r.read(2**18): f.write(b); have += len(b); bar.update(len(b))
     return have,size
 
-# %% ../../nbs/02_data.files.ipynb #6c82fa57
+# %% ../../nbs/02_data.files.ipynb #899b0527
 def _gather(url, part, tag, tries, timeout, quiet):
     "Call `_more` until all is there"
     why,here = '',lambda: part.stat().st_size if part.exists() else 0
@@ -71,13 +71,13 @@ def _gather(url, part, tag, tries, timeout, quiet):
         except (OSError, ValueError, HTTPException) as e: why = str(getattr(e, 'reason', '') or e)
     raise OncoError(f'{url}: {why}; {here()} bytes are kept in {part.name}, the next call goes on from there')
 
-# %% ../../nbs/02_data.files.ipynb #2e429c95
+# %% ../../nbs/02_data.files.ipynb #a01d2b24
 def _verified(path, what, **want):
     "An `OncoError` if the hash of a file is not the wanted one"
     for kind,h in want.items():
         if h and (got := digest(path, kind)) != h.lower(): raise OncoError(f'{what}: {kind.upper()} is {got}, want {h}')
 
-# %% ../../nbs/02_data.files.ipynb #85ae1514
+# %% ../../nbs/02_data.files.ipynb #943a7fe0
 def fetch(
     url:str, # http or https address
     path, # File to be written; its folder is made if need be
@@ -101,7 +101,7 @@ def fetch(
         finally: part.unlink(missing_ok=True); tag.unlink(missing_ok=True)
     return path
 
-# %% ../../nbs/02_data.files.ipynb #4ed5b4a2
+# %% ../../nbs/02_data.files.ipynb #dde6f495
 def _members(archive):
     "(name, bytes, is a folder, is a plain file, opener) of each member of a zip or tar"
     if zipfile.is_zipfile(archive):
@@ -119,7 +119,7 @@ def _safe(archive, name, plain):
     if not plain: raise OncoError(f'{archive}: member {name!r} is a link or a device; nothing was unpacked')
     return Path(*p.parts)
 
-# %% ../../nbs/02_data.files.ipynb #757fae2b
+# %% ../../nbs/02_data.files.ipynb #c256bfcd
 def unpack(
     archive, # zip, tar, tar.gz, tar.bz2 or tar.xz
     folder, # To be made; must not exist yet
@@ -148,7 +148,7 @@ def unpack(
         new.replace(folder)
     return folder
 
-# %% ../../nbs/02_data.files.ipynb #4a7e3c3d
+# %% ../../nbs/02_data.files.ipynb #d0a892d1
 TABLE_TYPES = ('.csv', '.tsv', '.txt', '.csv.gz', '.tsv.gz', '.txt.gz', '.parquet', '.xlsx')
 
 def table_stem(
@@ -158,7 +158,7 @@ def table_stem(
     name = Path(path).name
     return next((name[:-len(t)] for t in sorted(TABLE_TYPES, key=len, reverse=True) if name.lower().endswith(t)), '')
 
-# %% ../../nbs/02_data.files.ipynb #0e19ba27
+# %% ../../nbs/02_data.files.ipynb #d9dc09bf
 GAPS = ('', 'NA', 'N/A', 'n/a', '#N/A', '<NA>', 'NaN', 'nan', 'NULL', 'null')
 
 def _head(path):
@@ -174,7 +174,7 @@ def _head(path):
 
 def _split(lines, sep): return list(csv.reader(lines, delimiter=sep))
 
-# %% ../../nbs/02_data.files.ipynb #59db1804
+# %% ../../nbs/02_data.files.ipynb #5560e870
 def _dialect(path):
     "(separator, decimal sign, names of the columns, encoding) of a text table"
     lines,enc = _head(path)
@@ -189,11 +189,11 @@ def _dialect(path):
     elif over-{0}: raise OncoError(f'{path}: line {next(i for i,r in enumerate(rows) if len(r) != len(names))+2} has {len(next(r for r in rows if len(r) != len(names)))} cells, the header has {len(names)}')
     return sep, ',' if comma else '.', names, enc
 
-# %% ../../nbs/02_data.files.ipynb #ea6f799f
+# %% ../../nbs/02_data.files.ipynb #95498303
 def _named(names, path):
     "Names of columns without spaces around them, each once"
     names = [str(n).strip() for n in names]
-    if twice := [n for n in dict.fromkeys(names) if n and names.count(n) > 1]: raise OncoError(f'{path}: column {twice[0]!r} stands in it {names.count(twice[0])} times')
+    if twice := [n for n in dict.fromkeys(names) if n and names.count(n) > 1]: raise OncoError(f'{path}: column {twice[0]!r} stands in it {"twice" if names.count(twice[0]) == 2 else f"{names.count(twice[0])} times"}')
     return names
 
 def _read_text(path):
@@ -220,7 +220,7 @@ def _read_parquet(path):
     if df.index.nlevels > 1: raise OncoError(f'{path}: has an index of {df.index.nlevels} levels; want one id a row')
     return df.set_axis(_named(df.columns, path), axis=1)
 
-# %% ../../nbs/02_data.files.ipynb #a9733426
+# %% ../../nbs/02_data.files.ipynb #8f5dbf4e
 def _ids(df, path):
     "Ids as text, each of them there; spaces around them are taken off and said"
     was = ['' if pd.isna(i) else str(int(i)) if isinstance(i, float) and i.is_integer() else str(i) for i in df.index]

@@ -14,7 +14,7 @@ import hashlib, sqlite3, warnings
 from collections import namedtuple
 from pathlib import Path
 import pandas as pd
-from ..core import OncoError, embedded, write_beside
+from ..core import Notes, OncoError, embedded, write_beside
 from .cohort import Cohort
 
 # %% ../../nbs/11_data.leukaemia.ipynb #e40c1554
@@ -110,12 +110,12 @@ def load_leukaemia(
     task:str=None # One of `TASKS`, or None for all patients and no label
 )->Cohort:
     "The embedded patients: probes and clinic, without the columns that give the task's answer away"
-    clinic,expr,drop = read_embedded('clinic'),read_embedded('expression').T,list(NEVER)
+    clinic,expr,drop,notes = read_embedded('clinic'),read_embedded('expression').T,list(NEVER),Notes()
     if task:
-        y = task_label(clinic, task)
+        y = task_label(clinic, task); notes.say('patients', f'{len(clinic)-len(y)} of {len(clinic)} have no answer to {task} and are left out')
         clinic,expr,drop = clinic.loc[y.index].assign(label=y),expr.loc[y.index],[*drop, *TASKS[task].exclude, 'label']
     return Cohort(clinic, {'genomic': expr, 'clinical': clinic.drop(columns=drop)}, label='label' if task else None,
-                  name=f'ALL/{task}' if task else 'ALL', about=ABOUT, licence='Artistic-2.0', citation=CITATION)
+                  name=f'ALL/{task}' if task else 'ALL', about=ABOUT, licence='Artistic-2.0', citation=CITATION, notes=notes)
 
 # %% ../../nbs/11_data.leukaemia.ipynb #e7fad653
 def read_r(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TILE_TYPES', 'HINTS', 'Tree', 'Reading', 'is_noise', 'left_out', 'scan_images', 'sure_name', 'scan_tables', 'scan',
-           'read_tables', 'class_folders', 'read_folder', 'read_cohort', 'kind_of', 'same', 'reads_back', 'write_table',
-           'sure_files', 'write_images']
+           'read_tables', 'class_folders', 'ids_first', 'ids_of', 'read_folder', 'read_cohort', 'kind_of', 'same',
+           'reads_back', 'write_table', 'sure_files', 'write_images']
 
 # %% ../../nbs/17_data.own.ipynb #f49f7c7b
 import re, shutil, warnings
@@ -30,7 +30,7 @@ def is_noise(p:Path # Any path
     "Whether a system left this file there, or hid it"
     return p.name.startswith('.') or p.name in ('Thumbs.db','desktop.ini','__MACOSX')
 
-# %% ../../nbs/17_data.own.ipynb #8df153a1
+# %% ../../nbs/17_data.own.ipynb #224bc8f9
 def left_out(
     where:str, # A folder, for the message
     paths # Nothing that we know
@@ -38,10 +38,10 @@ def left_out(
     "Say what was not read"
     names = [p.name for p in paths]
     hints = {HINTS[s] for p in paths if (s := p.suffix.lower()) in HINTS}
-    what = f"{len(names)} {'files were' if len(names) > 1 else 'file was'} left out, of no form that is read here: {few(names)}"
+    what = f"{len(names)} {'files or folders were' if len(names) > 1 else 'file or folder was'} left out, of no form that is read here: {few(names)}"
     return [Fault('warning', where, '; '.join([what, *sorted(hints)]))] if names else []
 
-# %% ../../nbs/17_data.own.ipynb #f12fa5a0
+# %% ../../nbs/17_data.own.ipynb #0060062a
 def scan_images(
     folder:Path # Of images
 )->tuple: # patient id -> paths, faults
@@ -58,7 +58,7 @@ def scan_images(
         elif p.is_dir() and not is_noise(p) and not good: empty.append(id)
         if good and id in files: bad(p, f'patient {id} has another image file or folder of that name; keep one')
         if good: files[id] = good
-    if empty: faults.append(Fault('warning', folder.name, f'{len(empty)} empty folders, patients without images: {few(empty)}'))
+    if empty: faults.append(Fault('warning', folder.name, f'empty folders, patients without images ({len(empty)}): {few(empty)}'))
     return files, faults+left_out(folder.name, odd)
 
 # %% ../../nbs/17_data.own.ipynb #e8edb024
@@ -82,7 +82,7 @@ def scan_tables(
         else: tables[name] = p; faults += sure_name(p.name, name)
     return tables,faults
 
-# %% ../../nbs/17_data.own.ipynb #8d1fd5ab
+# %% ../../nbs/17_data.own.ipynb #1dfe318c
 def scan(
     folder # Laid out by the schema
 )->Tree:
@@ -100,12 +100,13 @@ def scan(
         else: odd.append(d); more = []
         faults += more
     if 'patients' not in tables:
-        kinds = [d.name for d in odd if d.is_dir()]
-        faults.append(Fault('error', 'patients', 'no patients.csv: a first column of ids, then the label' + (f'; are {few(kinds)} folders of classes? `load_images` of onconet.data.public reads these' if kinds else '')))
+        kinds = [] if tables or images or tiles else [d for d in odd if d.is_dir() and not is_noise(d)]
+        faults.append(Fault('error', 'patients', 'no patients.csv: a first column of ids, then the label' + (f'; if {few(d.name for d in kinds)} are folders of classes, `onconet train --data DIR` reads these as they are' if kinds else '')))
+        odd = [d for d in odd if d not in kinds]
     elif not tables.keys()-{'patients'} and not images and not tiles: faults.append(Fault('error', 'patients', f'no modality beside {tables["patients"].name}: genomic.csv, clinical.csv, images/<id>/ or <name>/<id>.h5'))
     return Tree(tables, images, tiles, faults+left_out('folder', odd))
 
-# %% ../../nbs/17_data.own.ipynb #7878497d
+# %% ../../nbs/17_data.own.ipynb #d8dcc6e9
 def read_tables(
     paths:dict # Name -> path
 )->tuple: # name -> table, faults
@@ -116,7 +117,7 @@ def read_tables(
         try:
             with warnings.catch_warnings(record=True) as w:
                 warnings.simplefilter('always'); df = read_table(p)
-        except OncoError as e: faults.append(Fault('error', p.name, said(e))); continue
+        except OncoError as e: faults.append(Fault('error', p.name, said(e)+'; ids stand in the first column'*('has no id' in said(e)))); continue
         faults += [Fault('warning', p.name, said(m.message)) for m in w if issubclass(m.category, UserWarning)]
         if k != 'patients' and 'predicted' in df and any(str(c).startswith('prob_') for c in df):
             faults.append(Fault('error', p.name, 'looks like the predictions of a model, which would give the label away; move it out of the folder'))
@@ -135,8 +136,29 @@ def class_folders(
     what = f'{few(kinds)} are no patients, but their files are named as patients: put them into images/<id>.png, and the class into a column of the patient table'
     return [Fault('error', 'images', what)] if kinds else []
 
-# %% ../../nbs/17_data.own.ipynb #4285dfa1
-Reading = namedtuple('Reading', 'patients modalities faults')
+# %% ../../nbs/17_data.own.ipynb #eea29d2c
+def ids_first(
+    where:str, # Name of the file
+    df:pd.DataFrame, # Read from it
+    ids # Of the other files
+)->tuple: # the table by its ids, faults
+    "Find the ids in another column than the first"
+    ids = set(ids)
+    known = lambda v: len(ids & set(v))
+    cols = {c: v for c in df.columns[:50] if len(set(v := df[c].astype(str))) > .9*len(df) and known(v) > len(df)/2}
+    c = max(cols, key=lambda c: known(cols[c]), default=None)
+    if c is None or known(cols[c]) <= known(df.index): return df,[]
+    what = f'the ids of the other files stand in column {c!r}, not in the first, {repr(df.index.name) if df.index.name else "which has no name"}; put it first'
+    first = {df.index.name: pd.to_numeric(df.index, errors='coerce') if df.index.str.fullmatch(r'-?[\d.]+').all() else df.index} if df.index.name else {}
+    return df.assign(**first).set_index(pd.Index(cols[c], name=c)).drop(columns=c), [Fault('error', where, what)]
+
+# %% ../../nbs/17_data.own.ipynb #6127f21d
+Reading = namedtuple('Reading', 'patients modalities faults') # None where they cannot be read, name -> store, list of Fault
+
+def ids_of(m # A modality
+):
+    "Ids of those who have a row or a file in it"
+    return m.index if isinstance(m, pd.DataFrame) else list(m.files)
 
 def read_folder(
     folder # Laid out by the schema
@@ -144,18 +166,24 @@ def read_folder(
     "All that can be read, and every fault on the way"
     tree = scan(folder)
     tables,faults = read_tables(tree.tables)
-    patients = tables.pop('patients', None)
-    mods = ({'image': Images(tree.images)} if tree.images else {}) | tables | {k: Embeddings(v) for k,v in tree.tiles.items()}
+    files = ({'image': Images(tree.images)} if tree.images else {}) | {k: Embeddings(v) for k,v in tree.tiles.items()}
     if twice := [k for k in tree.tiles if k in tables]: faults.append(Fault('error', twice[0], 'both a table and a folder of embeddings; rename one'))
-    if patients is None:
-        ids = [i for m in mods.values() for i in (m.index if isinstance(m, pd.DataFrame) else m.files)]
-        patients = pd.DataFrame(index=pd.Index(dict.fromkeys(ids)))
-    else: faults = class_folders(tree.images, patients.index)+faults
-    for k,df in tables.items():
-        if df.index.name in patients.index: faults.append(Fault('error', tree.tables[k].name, f'its first row is patient {df.index.name}; a row with the names of the columns is wanted above it'))
+    ids = {i for k,m in (tables | files).items() if k != 'patients' for i in ids_of(m)}
+    ids |= {i for k,t in tables.items() if k != 'patients' and t.index.has_duplicates for c in t.columns[:50] if t[c].is_unique for i in t[c].astype(str)}
+    for k in sorted(tables, key=lambda k: k != 'patients'):
+        name,df = tree.tables[k].name,tables[k]
+        tables[k],more = ids_first(name, df, ids)
+        if df.index.name in ids: more = [Fault('error', name, f'its first row is patient {df.index.name}; a row with the names of the columns is wanted above it')]
+        if k == 'patients' and not len(df): more = [Fault('error', name, 'holds a header and no patients')]
+        if k == 'patients' and (df.index.name in ids or not len(df)): tables[k] = None
+        elif k == 'patients': ids = set(tables[k].index)
+        faults += more
+    patients = tables.pop('patients', None)
+    if patients is not None: faults = class_folders(tree.images, patients.index)+faults
+    mods = tables | files
     return Reading(patients, {k: mods[k] for k in sorted(mods, key=lambda k: (*MODALITIES,k).index(k))}, faults+tree.faults)
 
-# %% ../../nbs/17_data.own.ipynb #0c717bdf
+# %% ../../nbs/17_data.own.ipynb #cab9cba1
 def read_cohort(
     folder, # Holds patients.csv and at least one modality, by the schema below
     label:str=None, # Column of patients.csv to learn
@@ -177,7 +205,7 @@ Tables may be csv, tsv, txt (each also .gz), parquet or xlsx. What has another f
     """
     r,name = read_folder(folder),Path(folder).resolve().name
     errors = [f for f in r.faults if f.level == 'error']
-    if errors: raise OncoError(f'{folder}: {errors[0].where}: {errors[0].what}' + (f' (and {len(errors)-1} more faults: onconet data check)' if errors[1:] else ''))
+    if errors: raise OncoError(f'{folder}: {errors[0].where}: {errors[0].what}' + (f' (and {len(errors)-1} more: onconet data check)' if errors[1:] else ''))
     for f in r.faults: warnings.warn(f'{f.where}: {f.what}')
     return Cohort(r.patients, r.modalities, label=label, site=site, group=group, name=name, about=f'read from the folder {name}')
 
