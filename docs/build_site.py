@@ -2,7 +2,7 @@
 
     python docs/build_site.py [OUT]        default _site
 """
-import html, json, os, re, shutil, subprocess, sys, tempfile
+import html, os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 import yaml

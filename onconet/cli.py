@@ -262,7 +262,7 @@ def sure_training(
     for k,(v,known) in words.items():
         if v is not None and v not in known: raise OncoError(f'--{k} {v}: want {" or ".join(known)}')
 
-# %% ../nbs/61_cli.ipynb #38ca430d
+# %% ../nbs/61_cli.ipynb #b08527f5
 Needed = Annotated[str, dict(opt=True, required=True)]
 
 def train(
@@ -276,7 +276,7 @@ def train(
     members:int=1, # Networks of seeds that follow each other and answer as one
     genes:int=None, # Genes to keep by F test in the training patients; all if not given
     size:int=None, # Pixels a side to which image files are resized; 64 if not given
-    tiles:int=None, # Images or tile embeddings used a patient; 1 image or 256 embeddings if not given
+    tiles:int=None, # Images or tile embeddings used a patient; 1 image or at most 256 embeddings if not given
     valid:float=.2, # Share of the patients held out, where no official part is
     group:str=None, # Column that must stay on one side of the split, such as the person
     site:str=None, # Column of the hospital
@@ -324,7 +324,7 @@ def answerable(
     if not has.all(): print(f'warning: {cohort.name}: {(~has).sum()} patients were left out, who have none of {", ".join(names)}: {few(seen.ids[~has])}')
     return seen.subset(has)
 
-# %% ../nbs/61_cli.ipynb #dbfc0ac2
+# %% ../nbs/61_cli.ipynb #ca22efdd
 def met_before(
     model, # Folder written by `onconet train`
     cohort, # Labelled
@@ -333,12 +333,13 @@ def met_before(
     "A warning if the model was trained on some of these patients"
     from pandas import read_csv
     if not (path := Path(model)/'valid.csv').is_file(): return f'{path}: not found, so nobody can tell whether the model was trained on these patients'
-    held = read_csv(path, dtype=str, keep_default_na=False, index_col='id')[f'true_{label}']
+    held = read_csv(path, dtype=str, keep_default_na=False, index_col='id').get(f'true_{label}')
+    if held is None: return f'{path}: holds no column true_{label}, so nobody can tell whether the model was trained on these patients'
     known = cohort.patients[cohort.label].astype(str).to_dict()
     if not held.to_dict().items() < known.items(): return ''
     return f'{cohort.name}: holds the {len(held)} patients of {path} and more, so the scores include patients the model was trained on'
 
-# %% ../nbs/61_cli.ipynb #94881abb
+# %% ../nbs/61_cli.ipynb #2088bc3a
 def evaluate(
     model:Needed, # Folder written by `onconet train`
     data:Needed, # Folder with labelled patients, 'leukaemia', 'digital' or a public set
@@ -350,6 +351,7 @@ def evaluate(
     from onconet.trained import load_model
     from pandas import CategoricalDtype
     t = load_model(model)
+    if len(t.heads) > 1 or not t.classes: raise OncoError(f'{model}: it learned {t.heads}; `onconet evaluate` scores models of one class')
     cohort = open_data(data, task or t.label, group, size=next((s['size'] for s in t.prep.state.values() if s['kind'] == 'image'), None))
     if split is None: split = 'test' if 'split' in cohort.patients and (cohort.patients['split'] == 'test').any() else 'all'
     said = met_before(model, cohort, t.label) if split in ('all','train') else ''

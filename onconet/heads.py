@@ -4,29 +4,32 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'Head', 'column', 'numeric', 'Classes', 'Labels', 'Cox', 'Hazards', 'Number', 'head_of', 'JointLoss',
-           'answers', 'head_metrics']
+           'answers', 'head_metrics', 'heads_of']
 
-# %% ../nbs/23_heads.ipynb #8b1da155
+# %% ../nbs/23_heads.ipynb #9fe4f54a
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from fastai.metrics import AccumMetric
 from fastcore.basics import patch
 from torch import Tensor
 from .core import OncoError
+from .data.loaders import CohortLoaders, Said
 from .losses import cox, discrete_survival, interval_of, masked_mean
 from .metrics import accuracy, c_index
 
-# %% ../nbs/23_heads.ipynb #573a5d31
+# %% ../nbs/23_heads.ipynb #45708533
 class Head:
     "A slice of a model's scores with a target, a loss, and words for the answer"
     share,metric,size,width = 1.,'',1,1
     def fit(self, cohort, train=None): return self
     def activation(self, s): return s
+    def word(self, t): return ', '.join(f'{v:.3g}' for v in t.reshape(-1).tolist())
     def __repr__(self): return f'{type(self).__name__}({", ".join(f"{k}={v!r}" for k,v in vars(self).items())})'
 
 @patch(as_prop=True)
 def state(self:Head)->dict:
     "Constructor arguments, plain JSON"
-    return {'kind': type(self).__name__, **vars(self)}
+    def plain(v): return np.asarray(v).tolist() if isinstance(v, (list,tuple,np.ndarray,np.generic)) else v
+    return {'kind': type(self).__name__, **{k: plain(v) for k,v in vars(self).items()}}
 
 # %% ../nbs/23_heads.ipynb #64fa1844
 def column(
@@ -63,7 +66,7 @@ class Classes(Head):
         share:float=1. # Weight of this head's loss among several
     ): self.column,self.classes,self.weights,self.share = column,classes,weights,share
 
-# %% ../nbs/23_heads.ipynb #e770cce3
+# %% ../nbs/23_heads.ipynb #39db8e89
 @patch
 def fit(self:Classes,
     cohort, # `Cohort`
@@ -73,8 +76,10 @@ def fit(self:Classes,
     name = self.column or cohort.label
     c = column(cohort, name, 'label').astype('category')
     known,n = [str(o) for o in c.cat.categories],np.bincount((v := c.cat.codes.to_numpy()[slice(None) if train is None else train])[v >= 0], minlength=len(c.cat.categories))
-    w = self.weights
-    if isinstance(w, dict) and (bad := set(map(str, w))-set(known)): raise OncoError(f'{cohort.name}: weights: no class {min(bad)!r}; there are {known}')
+    w = {str(k): v for k,v in self.weights.items()} if isinstance(self.weights, dict) else self.weights
+    if isinstance(w, str) and w != 'balanced': raise OncoError(f"{cohort.name}: weights {w!r}: want 'balanced', or a weight by class")
+    if isinstance(w, (list,tuple,np.ndarray)) and len(w) != len(known): raise OncoError(f'{cohort.name}: {len(w)} weights for {len(known)} classes {known}')
+    if isinstance(w, dict) and (bad := set(w)-set(known)): raise OncoError(f'{cohort.name}: weights: no class {min(bad)!r}; there are {known}')
     if isinstance(w, str): w = [float(n.sum()/max((n > 0).sum(), 1)/max(o, 1)) for o in n]
     elif isinstance(w, dict): w = [float(w.get(o, 1)) for o in known]
     return Classes(name, known, w, self.share)
@@ -116,7 +121,13 @@ def activation(self:Classes, s:Tensor # [B,K]
     "Probabilities"
     return s.softmax(1)
 
-# %% ../nbs/23_heads.ipynb #4b4a33db
+# %% ../nbs/23_heads.ipynb #4ff5057b
+@patch
+def word(self:Classes, t # Class number
+)->str:
+    "Its name"
+    return self.classes[int(t)] if t >= 0 else 'unknown'
+
 @patch
 def words(self:Classes, a # Activations [N,K]
 )->dict: # Column name -> values [N]
@@ -131,14 +142,14 @@ def score(self:Classes, a, y # Activations [N,K], targets [N]
     known = y >= 0
     return float(accuracy(y[known], a[known])) if known.any() else np.nan
 
-# %% ../nbs/23_heads.ipynb #59e6248e
+# %% ../nbs/23_heads.ipynb #8135f8b8
 class Labels(Head):
     "Several labels, each there or not, by binary cross-entropy"
     metric = 'label_accuracy'
     def __init__(self,
         columns:list, # Columns of patients that hold 0 or 1 [L]
         share:float=1. # Weight of this head's loss among several
-    ): self.columns,self.share = list(columns),share
+    ): self.columns,self.share = [columns] if isinstance(columns, str) else list(columns),share
 
 # %% ../nbs/23_heads.ipynb #e644417e
 @patch(as_prop=True)
@@ -187,7 +198,7 @@ def score(self:Labels, a, y)->float: # Activations, targets [N,L]
     known = ~np.isnan(y)
     return float(((a > .5) == y)[known].mean()) if known.any() else np.nan
 
-# %% ../nbs/23_heads.ipynb #0fac8744
+# %% ../nbs/23_heads.ipynb #5a0377c5
 class Cox(Head):
     "Log hazard ratio, by Cox's partial likelihood"
     metric,width = 'c_index',2
@@ -199,6 +210,7 @@ class Cox(Head):
 
     def fit(self, cohort, train=None): return Cox(self.time or cohort.time, self.event or cohort.event, self.share)
     def words(self, a): return {'risk': a[:,0]}
+    def word(self, t): return f'{t[0]:.3g} months, {"event" if t[1] == 1 else "censored"}'
 
 # %% ../nbs/23_heads.ipynb #3ca97168
 @patch
@@ -245,7 +257,7 @@ class Hazards(Cox):
     ): self.time,self.event,self.bins,self.cuts,self.share = time,event,bins,cuts,share
     size = property(lambda self: len(self.cuts))
 
-# %% ../nbs/23_heads.ipynb #e9a29c8a
+# %% ../nbs/23_heads.ipynb #5e19abe3
 @patch
 def fit(self:Hazards,
     cohort, # `Cohort`
@@ -257,7 +269,7 @@ def fit(self:Hazards,
         t,e = h.target(cohort)[slice(None) if train is None else train].T.numpy()
         seen = t[np.isfinite(t) & (e == 1)]
         if not len(seen): raise OncoError(f'{cohort.name}: no training patient has an event in {h.event}; survival cannot be learned')
-        h.cuts = np.unique(np.quantile(seen, np.linspace(0, 1, h.bins+1)[1:]).round(4)).tolist()
+        h.cuts = np.unique(np.quantile(seen, np.linspace(0, 1, h.bins+1)[1:])).tolist()
     return h
 
 # %% ../nbs/23_heads.ipynb #02db7c85
@@ -292,7 +304,7 @@ def risk(self:Hazards, a)->np.ndarray: # Survival at the cuts [N,J]
     "One minus the mean of the curve"
     return 1-a.mean(1)
 
-# %% ../nbs/23_heads.ipynb #25616214
+# %% ../nbs/23_heads.ipynb #88773b5d
 class Number(Head):
     "A number, by squared error"
     metric = 'absolute_error'
@@ -305,6 +317,7 @@ class Number(Head):
     def target(self, cohort): return numeric(cohort, self.column)
     def activation(self, s): return s*self.sd + self.mean
     def words(self, a): return {self.column: a[:,0]}
+    def word(self, t): return f'{self.column} {t.item():.3g}'
 
 # %% ../nbs/23_heads.ipynb #5a49fc6d
 @patch
@@ -317,7 +330,7 @@ def fit(self:Number,
     if not len(v): raise OncoError(f'{cohort.name}: no training patient has a {self.column}')
     return Number(self.column, float(v.mean()), float(v.std()) or 1., self.share)
 
-# %% ../nbs/23_heads.ipynb #db07d575
+# %% ../nbs/23_heads.ipynb #35700f81
 @patch
 def loss(self:Number,
     s:Tensor, # Standardised prediction [B,1]
@@ -325,7 +338,9 @@ def loss(self:Number,
     reduction:str='mean' # 'mean', or 'none' for one a patient
 )->Tensor: # Scalar, or [B]
     "Squared error in standard deviations"
-    return masked_mean((s-(y-self.mean)/self.sd).square(), y.isfinite(), reduction).reshape(() if reduction == 'mean' else -1)
+    known = y.isfinite()
+    each = (s-(torch.where(known, y, self.mean)-self.mean)/self.sd).square()
+    return masked_mean(each, known, reduction).reshape(() if reduction == 'mean' else -1)
 
 # %% ../nbs/23_heads.ipynb #c6324295
 @patch
@@ -381,24 +396,21 @@ def activation(self:JointLoss, s:Tensor # [B,Σ size]
     "Probabilities, risks, curves and numbers"
     return torch.cat([h.activation(a) for h,a,_ in self.parts(s)], 1)
 
-# %% ../nbs/23_heads.ipynb #621f1250
+# %% ../nbs/23_heads.ipynb #0ffe7992
 @patch
 def decodes(self:JointLoss, a:Tensor # Activations [B,Σ size]
-)->Tensor: # [B], or [B,H] of several heads
-    "The class number of `Classes`, the first column of any other head"
-    out = [x.argmax(1) if isinstance(h, Classes) else x[:,0] for h,x,_ in self.parts(a)]
-    return out[0] if len(out) == 1 else torch.stack([o.float() for o in out], 1)
+)->Tensor: # [B], or `Said` [B,Σ size]
+    "Class numbers where one class is learned, else the activations as they are"
+    return a.argmax(1) if len(self.heads) == 1 and isinstance(self.heads[0], Classes) else Said(a)
 
-# %% ../nbs/23_heads.ipynb #537ccd87
+# %% ../nbs/23_heads.ipynb #1154bed6
 def answers(
     heads:list, # Fitted heads
     a:np.ndarray # Activations [N,Σ size]
 )->dict: # Column name -> values [N]
-    "Every head's answer in words; a name that an earlier head took is given the later head's column"
+    "Every head's answer in words; a name that an earlier head took is numbered"
     out = {}
-    for h,x,_ in JointLoss(heads).parts(torch.as_tensor(a)):
-        of = getattr(h, 'column', type(h).__name__)
-        out |= {k if k not in out else f'{k}_{of}': v for k,v in h.words(x.numpy()).items()}
+    for i,(h,x,_) in enumerate(JointLoss(heads).parts(torch.as_tensor(a))): out |= {k if k not in out else f'{k}_{i+1}': v for k,v in h.words(x.numpy()).items()}
     return out
 
 # %% ../nbs/23_heads.ipynb #69d9635b
@@ -412,3 +424,10 @@ def head_metrics(
         again = names.count(names[i]) > 1
         return AccumMetric(f, flatten=False, name=f'{names[i]}_{getattr(heads[i], "column", i)}' if again else names[i])
     return [of(i) for i in range(len(heads))]
+
+# %% ../nbs/23_heads.ipynb #1dcb2cb3
+def heads_of(
+    dls:CohortLoaders # From `cohort.dataloaders(...)`
+)->list: # Fitted heads
+    "What the loaders' targets are: their heads, or the class of the label"
+    return dls.heads or [Classes(dls.cohort.label, dls.classes)]

@@ -58,18 +58,18 @@ def supervised(
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(round(np.clip(20*len(dls.train), *steps)/len(dls.train)), lr)
     return learn.trained
 
-# %% ../nbs/60_labels.ipynb #a249bf0a
+# %% ../nbs/60_labels.ipynb #173fcbc6
 def label_methods(
     cohort:Cohort, # With images
     fresh, pretrained:dict, # Function seed -> untrained encoder; name -> encoder trained without labels
-    **kw # To `supervised`
+    longer:int=1500, **kw # Steps of the longer trainings; to `supervised`
 )->dict: # Name -> function (train, test, seed) -> probabilities [n_test,K]
     "From scratch, and fine-tuned and probed for each pretrained encoder"
-    def train(start): return lambda train,test,seed: supervised(cohort.subset(train), start(seed), seed, **kw).arrays(cohort.subset(test))[0]
+    def train(start, **kw): return lambda train,test,seed: supervised(cohort.subset(train), start(seed), seed, **kw).arrays(cohort.subset(test))[0]
     def probe(x): return lambda train,test,seed: linear_probe(x, cohort.y, train, test)
-    out = {'from scratch': train(fresh)}
-    for k,e in pretrained.items(): out |= {f'{k}, fine-tuned': train(lambda seed, e=e: e), f'{k}, linear probe': probe(features(e, cohort))}
-    return out
+    starts = {'from scratch': fresh, **{f'{k}, fine-tuned': lambda seed, e=e: e for k,e in pretrained.items()}}
+    out = {f'{k}{end}': train(v, **kw | more) for k,v in starts.items() for end,more in {'': {}, ', longer': dict(steps=(longer,longer))}.items()}
+    return out | {f'{k}, linear probe': probe(features(e, cohort)) for k,e in pretrained.items()}
 
 # %% ../nbs/60_labels.ipynb #5fa363d6
 def label_run(
@@ -101,10 +101,10 @@ def label_curve(
         preds[name,share].append(p); append_rows(path, rows)
     return {k: np.stack(v) for k,v in preds.items()}
 
-# %% ../nbs/60_labels.ipynb #bac5715d
+# %% ../nbs/60_labels.ipynb #7e2ed357
 def label_gains(
     preds:dict, y:np.ndarray, # From `label_curve`; class codes of the test images [n_test]
-    dataset:str, other:str='from scratch', # Method to compare with
+    dataset:str, other:str='from scratch, longer', # Method to compare with
     **config # Settings worth keeping
 )->list: # Rows of metric accuracy_gain, with _lo and _hi
     "Accuracy gained over another method with the same labels, and its 95 % interval over test images"
@@ -137,13 +137,13 @@ def pretrained_encoders(
         append_rows(path, [row('labels', k, cohort.name, 'pretrain_seconds', time.process_time()-t0, 0, epochs=epochs, images=len(train), clock='CPU, one thread')])
     return out
 
-# %% ../nbs/60_labels.ipynb #a51c2a08
+# %% ../nbs/60_labels.ipynb #d1ed3349
 def run_labels(
     out, # Folder of the rows
     cohort:Cohort=None, # With images and a column `split` of train and test; BloodMNIST (or PBC-28, where that is at hand) if None
     epochs:int=15, # Of pretraining
     shares:tuple=SHARES, seeds:tuple=(0,1,2), # Of the labels; of their choice and of training
-    fresh=small_encoder, **kw # Function seed -> untrained encoder; to `supervised`
+    fresh=small_encoder, **kw # Function seed -> untrained encoder; to `label_methods`
 )->dict: # (name, share) -> probabilities [R,n_test,K]
     "Pretrain, train with few labels, compare, and append to labels.csv"
     cohort,path = cohort or load_bloodmnist(),Path(out)/'labels.csv'

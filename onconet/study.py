@@ -27,7 +27,7 @@ from .report import figure, page, plot_attention, plot_cells, plot_intervals, pl
 from .simulate import missingness
 from .trained import Trained
 
-# %% ../nbs/60_study.ipynb #ae2171fb
+# %% ../nbs/60_study.ipynb #4da7d97c
 def fit(
     cohort:Cohort, # Training patients, all of them
     epochs:int, # Passes over them
@@ -36,7 +36,7 @@ def fit(
     fusion:str='attention', # See `onconet.model`
     d:int=64, # Width of the embedding
     sets=None, # Gene set -> symbols, or ids of embedded sets; KEGG and mitochondria if None
-    encoders:dict=None, # Modality -> arguments of its encoder
+    encoders:dict=None, # Modality -> arguments of its encoder, where the cohort has it
     genes:int=None, # Genes to keep by F test
     bs:int=64, # Patients a batch
     **recipe # To `onco_learner`
@@ -45,6 +45,7 @@ def fit(
     set_seed(seed)
     sets = gene_sets(ids=sets) if isinstance(sets, tuple) else sets
     dls = cohort.dataloaders(np.arange(len(cohort)), np.arange(0), bs=bs, genes=genes)
+    encoders = {k: v for k,v in (encoders or {}).items() if k in cohort.names}
     learn = onco_learner(dls, onconet_for(dls.prep, dls.classes, d=d, fusion=fusion, sets=sets, encoders=encoders), lr=lr, **recipe)
     with learn.no_bar(), learn.no_logging(): learn.fit_cosine(epochs)
     return learn.trained

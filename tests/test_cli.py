@@ -76,6 +76,9 @@ def test_ensemble(work):
     assert (e-a).abs().max().max() > 1e-4
     assert onconet('evaluate', '--model', 'e', '--data', 'mine', '--group', 'person', cwd=d).returncode == 0
     fails(onconet(*train, '--out', 'e', '--members', 0, cwd=d), '--members 0')
+    assert onconet('train', '--data', 'leukaemia', '--task', 'molecular', '--out', 'l', '--epochs', 1, '--genes', 20, '--members', 2, cwd=d).returncode == 0
+    r = onconet('evaluate', '--model', 'l', '--data', 'leukaemia', cwd=d)
+    assert r.returncode == 0 and 'trained on' in r.stdout, r.stdout+r.stderr
 
 @pytest.mark.parametrize('words,parts', [
     ('train --data nowhere --task kind --out m', ['nowhere']),

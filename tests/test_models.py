@@ -1,5 +1,6 @@
 "Every encoder with every fusion: trains, reaches each parameter, cannot be moved by what is absent, survives a file, bfloat16 and the compiler"
 import json
+import tempfile
 
 import numpy as np
 import pytest
@@ -84,7 +85,8 @@ def test_compiles(data, kind, name, fusion):
     "The compiler's graph gives the same numbers and gradients: each encoder beside a sheet, and each fusion"
     cohort,prep,sets = data
     model,batch = make(cohort, prep, sets, kind, name, fusion, sorted({WHERE[kind], 'clinical'})).eval(),batch_for(cohort, prep, kind, name)
-    batch = {k: v[batch['present'][:,:3].all(1) & batch['present'][:,3]] for k,v in batch.items()}
+    rows = batch['present'][:,[list(WHERE.values()).index(k) for k in model.names]].any(1)
+    batch = {k: v[rows] for k,v in batch.items()}
     out = model(batch)[0]; out.square().sum().backward()
     grads = {n: p.grad.clone() for n,p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
@@ -93,3 +95,27 @@ def test_compiles(data, kind, name, fusion):
     assert torch.allclose(again, out, atol=1e-4)
     for n,p in model.named_parameters():
         if n in grads: assert torch.allclose(p.grad, grads[n], atol=1e-3, rtol=1e-2), n
+
+def test_heads(data):
+    "All kinds of heads at once, with targets that some patients lack: weights stay finite, and a file gives the same answers"
+    from onconet.heads import Classes, Cox, Hazards, Labels, Number
+    from onconet.learner import Bfloat16, onco_learner
+    from onconet.trained import load_model
+    cohort,_,sets = data
+    p = cohort.patients.assign(age=cohort.table('clinical')['age'].to_numpy(), seen=cohort.patients['event'])
+    p = p.astype({'age': float, 'seen': float, 'time': float})
+    for i,c in enumerate(('age','seen','time')): p.loc[p.index[i::7], c] = np.nan
+    p = p.assign(label=p['label'].where(np.arange(64) % 9 > 0))
+    cohort = cohort.remade(patients=p)
+    dls = cohort.dataloaders(np.arange(48), np.arange(48, 64), bs=16, tiles=4, heads=[Classes(weights='balanced'), Labels('seen'), Cox(), Hazards(bins=3), Number('age')])
+    set_seed(0)
+    learn = onco_learner(dls, lr=3e-3, cbs=Bfloat16())
+    with learn.no_bar(), learn.no_logging(): learn.fit(6)
+    losses = [float(v[0]) for v in learn.recorder.values]
+    assert losses[-1] < losses[0]
+    assert all(v.isfinite().all() for v in learn.model.state_dict().values())
+    got = learn.trained.predict(cohort)
+    with tempfile.TemporaryDirectory() as d:
+        learn.trained.save(d)
+        assert load_model(d).predict(cohort).equals(got)
+    assert {'predicted','prob_seen','risk','risk_4','age'} <= set(got)

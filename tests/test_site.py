@@ -1,7 +1,6 @@
 "The site in a real browser: every page, from a server and from disk, with no network."
 import functools, re, shutil, subprocess, sys, threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest

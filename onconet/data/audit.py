@@ -8,7 +8,6 @@ __all__ = ['STAGES', 'NAMES', 'split_mask', 'split_table', 'spread', 'plain_id',
 
 # %% ../../nbs/16_data.audit.ipynb #a5e8f282
 import re
-from collections import namedtuple
 from html import escape
 from unicodedata import normalize
 import numpy as np, pandas as pd

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STORES', 'fit_matrix', 'apply_matrix', 'fit_mixed', 'apply_mixed', 'Prep']
 
-# %% ../../nbs/14_data.prep.ipynb #67aed4fe
+# %% ../../nbs/14_data.prep.ipynb #f3bcf399
 import warnings
 import numpy as np, pandas as pd, torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from ..core import OncoError, few
 from .cohort import Cohort
 from .images import Bags, Embeddings, Images, flat
 
-# %% ../../nbs/14_data.prep.ipynb #8b692710
+# %% ../../nbs/14_data.prep.ipynb #fbbe641c
 def fit_matrix(
     df:pd.DataFrame, # Training rows [N,G]
     y:np.ndarray=None, # Class codes [N], needed for a choice
@@ -35,7 +35,7 @@ def fit_matrix(
     if genes: keep = np.sort(keep[np.argsort(-f[keep], kind='stable')[:genes]])
     return dict(kind='matrix', columns=df.columns[keep].astype(str).tolist(), mean=mean[keep].tolist(), std=std[keep].tolist())
 
-# %% ../../nbs/14_data.prep.ipynb #ed288301
+# %% ../../nbs/14_data.prep.ipynb #3eddf957
 def _f(x, y, std):
     "F statistic of each column between classes, 0 where a column is constant"
     f,some = np.zeros_like(std),std > 1e-8
@@ -46,7 +46,7 @@ def _left_out(columns, name):
     "Warn of columns that teach nothing"
     if len(columns): warnings.warn(f'{name}: columns left out, since the training patients hold one value or none in them ({len(columns)}): {few(columns)}')
 
-# %% ../../nbs/14_data.prep.ipynb #3c71f4a2
+# %% ../../nbs/14_data.prep.ipynb #b718b262
 def _want(df, columns, name):
     "The columns that the model was trained on, in its order"
     df = df.set_axis(df.columns.astype(str), axis=1)
@@ -54,7 +54,7 @@ def _want(df, columns, name):
     if (at < 0).any(): raise OncoError(f'{name}: {(at < 0).sum()} columns that the model needs are missing, the first is {columns[(at < 0).argmax()]!r}')
     return df.iloc[:,at]
 
-# %% ../../nbs/14_data.prep.ipynb #aaa87c33
+# %% ../../nbs/14_data.prep.ipynb #92c5ca13
 def _doubles(df, name):
     "Numbers in doubles, or an `OncoError` that names the first text or infinity"
     try: x = df.to_numpy(np.float64, na_value=np.nan)
@@ -65,7 +65,7 @@ def _doubles(df, name):
     if big.any(): r,c = np.argwhere(big)[0]; raise OncoError(f'{name}: patient {df.index[r]} has {x[r,c]:g} in column {df.columns[c]!r}, where a number below 1e15 is wanted')
     return x
 
-# %% ../../nbs/14_data.prep.ipynb #5f60eeae
+# %% ../../nbs/14_data.prep.ipynb #4c45e35b
 def apply_matrix(
     df:pd.DataFrame, # Rows [N, columns], gaps allowed; all NaN where a patient has none
     state:dict, # From `fit_matrix`
@@ -82,10 +82,10 @@ def apply_matrix(
     if n: warnings.warn(f'{name}: {n} values ({n/out.size:.1%}) are missing and count as the training mean, the first of patient {first[0]} in column {first[1]!r}')
     return out
 
-# %% ../../nbs/14_data.prep.ipynb #1b797eeb
+# %% ../../nbs/14_data.prep.ipynb #46d47885
 def _is_number(col): return pd.api.types.is_numeric_dtype(col) and not pd.api.types.is_bool_dtype(col)
 
-# %% ../../nbs/14_data.prep.ipynb #c22afeec
+# %% ../../nbs/14_data.prep.ipynb #4ecc1ca1
 def fit_mixed(
     df:pd.DataFrame, # Training rows [N, columns], gaps allowed
     name:str='clinical' # For messages
@@ -99,7 +99,7 @@ def fit_mixed(
     x = df[num].astype(float)
     return dict(kind='mixed', numbers=list(map(str, num)), mean=x.mean().tolist(), std=x.std(ddof=0).tolist(), categories=cats)
 
-# %% ../../nbs/14_data.prep.ipynb #5670ca2c
+# %% ../../nbs/14_data.prep.ipynb #dcd45517
 def apply_mixed(
     df:pd.DataFrame, # Rows [N, columns]
     state:dict, # From `fit_mixed`
@@ -116,7 +116,7 @@ def apply_mixed(
         codes.append(np.where(code < 0, np.nan, code))
     return np.column_stack([x, *codes]).astype(np.float32)
 
-# %% ../../nbs/14_data.prep.ipynb #d7469c12
+# %% ../../nbs/14_data.prep.ipynb #765d3437
 class Prep:
     "What the training patients taught: turns a cohort's rows into the batch contract"
     def __init__(self,
@@ -124,13 +124,13 @@ class Prep:
     ): self.state = state
     def __repr__(self): return f'Prep({", ".join(f"{k}: {self.width(k)}" for k in self.state)})'
 
-# %% ../../nbs/14_data.prep.ipynb #494da975
+# %% ../../nbs/14_data.prep.ipynb #9f00f2b4
 @patch(cls_method=True)
 def fit(cls:Prep,
     cohort:Cohort, # With its training patients
     genes:int=None, # Columns of a matrix to keep, by F test
     size:int=32, # Pixels a side of image files
-    tiles=None, # Images (1 if None) or embeddings (256 if None) a patient in a batch; or a dict by modality
+    tiles=None, # Images (1 if None) or embeddings (as many as the fullest patient has, at most 256, if None) a patient in a batch; or a dict by modality
     train=None # Positions of the training patients; all if None
 )->Prep:
     "Learn from training patients"
@@ -139,7 +139,7 @@ def fit(cls:Prep,
         rows,t = here & cohort.has(k),tiles.get(k) if isinstance(tiles, dict) else tiles
         if not rows.any(): raise OncoError(f'{k}: no training patient has it; leave it out with cohort.select(...)')
         if isinstance(m, Images): state[k] = dict(kind='image', size=size, tiles=t or 1)
-        elif isinstance(m, Embeddings): state[k] = dict(kind='bag', width=m.width, tiles=t or 256)
+        elif isinstance(m, Embeddings): state[k] = dict(kind='bag', width=m.width, tiles=t or min(256, int(m.counts(cohort.ids[rows]).max())))
         elif isinstance(m, np.ndarray):
             state[k] = dict(kind='image', size=m.shape[-1], tiles=min(t or m.shape[1], m.shape[1]) if m.ndim == 5 else 1)
             if m.shape[-2] != m.shape[-1]: state[k]['height'] = m.shape[-2]
@@ -147,7 +147,7 @@ def fit(cls:Prep,
         else: state[k] = fit_matrix(cohort.table(k)[rows], cohort.y[rows] if genes else None, genes, k)
     return cls(state)
 
-# %% ../../nbs/14_data.prep.ipynb #4f9e0cd7
+# %% ../../nbs/14_data.prep.ipynb #f9f385de
 @patch
 def width(self:Prep,
     name:str # Modality
@@ -157,7 +157,7 @@ def width(self:Prep,
     if s['kind'] == 'matrix': return len(s['columns'])
     return len(s['numbers'])+len(s['categories']) if s['kind'] == 'mixed' else s['size' if s['kind'] == 'image' else 'width']
 
-# %% ../../nbs/14_data.prep.ipynb #ad09a0ae
+# %% ../../nbs/14_data.prep.ipynb #45952d70
 STORES = dict(image=(Images,np.ndarray), bag=Embeddings, matrix=pd.DataFrame, mixed=pd.DataFrame) # What holds a modality of each kind
 
 def _fits(m, s, name):
@@ -169,7 +169,7 @@ def _fits(m, s, name):
     if m.dtype != np.uint8: raise OncoError(f'{name}: images come as bytes (uint8), these are {m.dtype}')
     if m.shape[-2:] != (want := (s.get('height', s['size']), s['size'])): raise OncoError(f'{name}: images of {m.shape[-2]} by {m.shape[-1]} pixels, the model was trained on {want[0]} by {want[1]}')
 
-# %% ../../nbs/14_data.prep.ipynb #edcf94b3
+# %% ../../nbs/14_data.prep.ipynb #ba5edd50
 @patch
 def __call__(self:Prep,
     cohort:Cohort, # Any patients; a modality that the cohort has not is absent for all
@@ -186,7 +186,7 @@ def __call__(self:Prep,
         else: out[k] = torch.as_tensor((apply_matrix if s['kind']=='matrix' else apply_mixed)(cohort.table(k), s, k))
     return out | {'site': torch.as_tensor(cohort.site_codes)}
 
-# %% ../../nbs/14_data.prep.ipynb #2ea10143
+# %% ../../nbs/14_data.prep.ipynb #2b892a88
 @patch
 def nothing(self:Prep, name:str # Modality
 )->Tensor:
@@ -196,7 +196,7 @@ def nothing(self:Prep, name:str # Modality
     if s['kind'] == 'image': return torch.zeros(*[s['tiles']]*(s['tiles'] > 1), 3, s.get('height', s['size']), s['size'], dtype=torch.uint8)
     return torch.zeros(self.width(name))
 
-# %% ../../nbs/14_data.prep.ipynb #d21e1ad9
+# %% ../../nbs/14_data.prep.ipynb #071888d3
 @patch
 def store(self:Prep,
     cohort:Cohort, # Any patients
@@ -210,7 +210,7 @@ def store(self:Prep,
     if m.ndim == 5 and s['tiles'] < m.shape[1]: return flat(m.reshape(-1, *m.shape[2:]), np.full(len(m), m.shape[1]), tiles=s['tiles'], bag=s['tiles'] > 1)
     return torch.as_tensor(m)
 
-# %% ../../nbs/14_data.prep.ipynb #70e04f61
+# %% ../../nbs/14_data.prep.ipynb #4b5699d7
 @patch
 def describe(self:Prep,
     name:str, # A modality held as a table
