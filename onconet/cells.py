@@ -44,7 +44,7 @@ def muon(
 RECIPES = {'one minute': dict(epochs=6, widths=[32,64,128], norm='batch', dropout=0.),
            'ten minutes': dict(epochs=50, widths=[32,64,128], norm='batch', dropout=0.)}
 
-# %% ../nbs/61_cells.ipynb #314e3281
+# %% ../nbs/61_cells.ipynb #ba898ba9
 def fit_cells(
     cohort:Cohort, # Labelled images
     train, # Training patients: positions, a mask or ids
@@ -69,7 +69,7 @@ def fit_cells(
     if opt == 'muon': learn.opt_func = muon
     start = time.process_time()
     with learn.no_bar(), learn.no_logging(): learn.fit(epochs, cbs=ParamScheduler({'lr': combined_cos(warm, lr/100, lr, 0.)}))
-    return learn.trained, time.process_time()-start
+    return Trained(learn.model, dls.prep, dls.classes, cohort.label), time.process_time()-start
 
 # %% ../nbs/61_cells.ipynb #d60c1013
 def temperature(

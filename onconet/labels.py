@@ -40,14 +40,14 @@ def few_labels(
         parts.append(mine[:max(1, round(share*len(mine)))])
     return np.sort(np.concatenate(parts))
 
-# %% ../nbs/60_labels.ipynb #4faf7d5d
+# %% ../nbs/60_labels.ipynb #3ca79865
 def supervised(
     cohort:Cohort, # Images with labels, all of them
     encoder:nn.Module, # To start from
     seed:int=0, # Of head, order and augmentation
     lr:float=2e-3, # Adam's largest rate
     bs:int=64, # Images a batch
-    steps:tuple=(200,1000) # Fewest and most
+    steps:tuple=(150,600) # Fewest and most
 )->Trained:
     "Train a copy of an encoder, and a head, on labelled images"
     set_seed(seed)
@@ -122,11 +122,11 @@ def small_encoder(
     set_seed(seed)
     return ResidualCNN(128, widths=(16,32,64), size=size)
 
-# %% ../nbs/60_labels.ipynb #76d4dc78
+# %% ../nbs/60_labels.ipynb #7090c564
 def pretrained_encoders(
     cohort:Cohort, # With images
     train:np.ndarray, # Positions of the training images
-    path, epochs:int=15, # CSV file that takes what it took; passes over the images
+    path, epochs:int=6, # CSV file that takes what it took; passes over the images
     fresh=small_encoder # Function seed -> untrained encoder
 )->dict: # Name -> encoder
     "Encoders pretrained on the training images alone"
@@ -137,11 +137,11 @@ def pretrained_encoders(
         append_rows(path, [row('labels', k, cohort.name, 'pretrain_seconds', time.process_time()-t0, 0, epochs=epochs, images=len(train), clock='CPU, one thread')])
     return out
 
-# %% ../nbs/60_labels.ipynb #d1ed3349
+# %% ../nbs/60_labels.ipynb #76c03ed7
 def run_labels(
     out, # Folder of the rows
     cohort:Cohort=None, # With images and a column `split` of train and test; BloodMNIST (or PBC-28, where that is at hand) if None
-    epochs:int=15, # Of pretraining
+    epochs:int=6, # Of pretraining
     shares:tuple=SHARES, seeds:tuple=(0,1,2), # Of the labels; of their choice and of training
     fresh=small_encoder, **kw # Function seed -> untrained encoder; to `label_methods`
 )->dict: # (name, share) -> probabilities [R,n_test,K]
@@ -149,6 +149,6 @@ def run_labels(
     cohort,path = cohort or load_bloodmnist(),Path(out)/'labels.csv'
     train,test = (np.flatnonzero(cohort.patients['split'] == k) for k in ('train','test'))
     methods = label_methods(cohort, fresh, pretrained_encoders(cohort, train, path, epochs, fresh), **kw)
-    preds = label_curve(cohort, methods, train, test, path, shares, seeds, epochs=epochs)
+    preds = label_curve(cohort, methods, train, test, path, shares, seeds, epochs=epochs, **kw)
     append_rows(path, label_gains(preds, cohort.y[test], cohort.name, epochs=epochs))
     return preds
