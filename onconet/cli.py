@@ -249,14 +249,14 @@ def keep(
     with write_beside(out/'valid.csv') as t: trained.predict(held).assign(**{f'true_{task}': held.patients[held.label]}).to_csv(t)
     print(score_lines(trained, held, f'{len(held)} patients held out'))
 
-# %% ../nbs/61_cli.ipynb #6a500f30
+# %% ../nbs/61_cli.ipynb #af32f2fb
 def sure_training(
     valid:float, seed:int, size:int, # Share held out, of the shuffle, pixels a side or None
     numbers:dict, # Name -> number above 0, or None
     words:dict # Name -> (word or None, words that are known)
 ):
     "An `OncoError` for an option of `train` that makes no sense"
-    positive(**{k: v for k,v in numbers.items() if v is not None}); sure_seed(seed, numbers.get('members') or 0)
+    positive(**numbers); sure_seed(seed, numbers.get('members', 1)-1)
     if size is not None and size < 16: raise OncoError(f'--size {size}: want 16 pixels or more')
     if not 0 < valid <= .5: raise OncoError(f'--valid {valid}: want a share above 0, .5 at most')
     for k,(v,known) in words.items():
