@@ -6,7 +6,7 @@
 __all__ = ['RECIPES', 'muon', 'fit_cells', 'temperature', 'cells_rows', 'seed_rows', 'cells_study', 'ResNet18', 'Steps',
            'fit_resnet18', 'resnet18_study']
 
-# %% ../nbs/61_cells.ipynb #87e1301e
+# %% ../nbs/61_cells.ipynb #ae4bf49b
 import time
 from functools import partial
 import numpy as np, torch
@@ -28,7 +28,6 @@ from .experiment import append_rows, row, score_rows
 from .learner import Bfloat16, onco_learner
 from .metrics import confusion, ece, nll
 from .model import onconet_for
-from .trained import Trained
 
 # %% ../nbs/61_cells.ipynb #04322fe4
 def muon(
@@ -44,7 +43,7 @@ def muon(
 RECIPES = {'one minute': dict(epochs=6, widths=[32,64,128], norm='batch', dropout=0.),
            'ten minutes': dict(epochs=50, widths=[32,64,128], norm='batch', dropout=0.)}
 
-# %% ../nbs/61_cells.ipynb #ba898ba9
+# %% ../nbs/61_cells.ipynb #3b0736ee
 def fit_cells(
     cohort:Cohort, # Labelled images
     train, # Training patients: positions, a mask or ids
@@ -58,7 +57,7 @@ def fit_cells(
     opt:str='muon', # 'muon', or 'adam' for the learner's own
     bf16:bool=True, # Train in bfloat16
     **encoder # To `ResidualCNN`
-)->tuple: # `Trained`, CPU seconds of training
+)->tuple: # `onconet.trained.Trained`, CPU seconds of training
     "Train OncoNet on images alone"
     set_seed(seed)
     x = cohort.modalities['image'][cohort.positions(train)]
@@ -69,7 +68,7 @@ def fit_cells(
     if opt == 'muon': learn.opt_func = muon
     start = time.process_time()
     with learn.no_bar(), learn.no_logging(): learn.fit(epochs, cbs=ParamScheduler({'lr': combined_cos(warm, lr/100, lr, 0.)}))
-    return Trained(learn.model, dls.prep, dls.classes, cohort.label), time.process_time()-start
+    return learn.trained, time.process_time()-start
 
 # %% ../nbs/61_cells.ipynb #d60c1013
 def temperature(

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'row', 'read_rows', 'append_rows', 'score_rows', 'summary', 'format_table', 'cross_validate',
-           'numbers_and_categories', 'tables_in_fold', 'sklearn_method', 'sklearn_methods', 'benchmark']
+           'numbers_and_categories', 'tables_in_fold', 'sklearn_method', 'sklearn_methods', 'benchmark', 'gains']
 
-# %% ../nbs/60_experiment.ipynb #9d4c48ab
+# %% ../nbs/60_experiment.ipynb #b7a6988a
 import csv, json, time
 from functools import lru_cache
 from pathlib import Path
@@ -20,9 +20,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from tqdm import tqdm
 from .core import OncoError, git_sha, write_beside
-from .metrics import METRICS, bootstrap
+from .metrics import METRICS, bootstrap, evaluate, paired_bootstrap
 
-# %% ../nbs/60_experiment.ipynb #fb2637c8
+# %% ../nbs/60_experiment.ipynb #31d50f2b
 COLUMNS = 'table row dataset metric value seed git_sha device seconds config'.split()
 _sha = lru_cache(git_sha)
 
@@ -46,7 +46,7 @@ def row(
     return dict(table=table, row=row, dataset=dataset, metric=metric, value=float(value), seed=seed, git_sha=_sha(), device=device or _device(),
                 seconds=seconds and round(float(seconds), 3), config=json.dumps(config, sort_keys=True) if config else '')
 
-# %% ../nbs/60_experiment.ipynb #39a8cd53
+# %% ../nbs/60_experiment.ipynb #37d32909
 def read_rows(
     path # CSV file of results
 )->pd.DataFrame: # One row a result; value and seconds are floats, the rest text
@@ -58,7 +58,7 @@ def read_rows(
         raise OncoError(f"{path}: line {bad.argmax()+2}: value {d['value'][bad.argmax()]!r} is not a number")
     return d.assign(**{c: [float(o) if o else np.nan for o in d[c]] for c in ('value','seconds')})
 
-# %% ../nbs/60_experiment.ipynb #f0c4c8a1
+# %% ../nbs/60_experiment.ipynb #9096bd01
 def append_rows(
     path, # CSV file; made if need be
     rows:list # Dicts from `row`
@@ -71,7 +71,7 @@ def append_rows(
     with write_beside(path) as tmp, open(tmp, 'w', encoding='utf-8', newline='') as f:
         f.write(old+'\n'); csv.DictWriter(f, COLUMNS, lineterminator='\n').writerows(rows)
 
-# %% ../nbs/60_experiment.ipynb #4967a3f3
+# %% ../nbs/60_experiment.ipynb #08442991
 def score_rows(
     y, # Class numbers [N]
     p, # Probabilities [N,K] or [R,N,K]
@@ -90,7 +90,7 @@ def score_rows(
         out += [row(table, name, dataset, f'{m}_{k}', v, seed=seed, **kw) for k,v in (('lo',lo),('hi',hi))]
     return out
 
-# %% ../nbs/60_experiment.ipynb #b978bf60
+# %% ../nbs/60_experiment.ipynb #9ec136c2
 def summary(
     rows, # DataFrame from `read_rows`, or list of dicts
 )->pd.DataFrame: # row, dataset, metric, config; mean, sd, seeds, lo, hi
@@ -103,14 +103,14 @@ def summary(
     g = d[bound[1].isna()].groupby(key, sort=False)['value'].agg(['mean','std','size'])
     return g.set_axis(['mean','sd','seeds'], axis=1).join(ends.reindex(columns=['lo','hi'])).reset_index()
 
-# %% ../nbs/60_experiment.ipynb #a6e57ec9
+# %% ../nbs/60_experiment.ipynb #894ac5d5
 def _cell(o, spread, digits):
     "Text of one line of `summary`"
     f = lambda x: f'{x:.{digits}f}'
     if spread=='interval' and not np.isnan(o.lo): return f'{f(o.mean)} [{f(o.lo)}, {f(o.hi)}]'
     return f'{f(o.mean)} ± {f(o.sd)}' if o.seeds>1 else f(o.mean)
 
-# %% ../nbs/60_experiment.ipynb #68dd005a
+# %% ../nbs/60_experiment.ipynb #0c667b00
 def format_table(
     rows, # DataFrame from `read_rows`, or list of dicts
     metrics=None, # Metrics to show, in order; default: all
@@ -128,7 +128,7 @@ def format_table(
     t = t.reindex(index=s['row'].unique(), columns=[(d,m) for d in s['dataset'].unique() for m in metrics])
     return (t.droplevel(0, axis=1) if s['dataset'].nunique()==1 else t).rename_axis(index=None).fillna('')
 
-# %% ../nbs/60_experiment.ipynb #f64dfc68
+# %% ../nbs/60_experiment.ipynb #55125dc2
 def cross_validate(
     cohort, # `Cohort` with a label
     method, # Function (cohort, train positions, test positions, seed) -> probabilities [n_test,K]
@@ -146,7 +146,7 @@ def cross_validate(
         p[r,test] = got
     return p
 
-# %% ../nbs/60_experiment.ipynb #f531a9f2
+# %% ../nbs/60_experiment.ipynb #24d4c66b
 def numbers_and_categories(
     df:pd.DataFrame, # A modality [N,P] of any dtypes
 )->tuple: # Float array [N,P1] and text array [N,P2] with P1+P2=P
@@ -155,7 +155,7 @@ def numbers_and_categories(
     rest = df.drop(columns=num.columns).astype(object)
     return num.astype(float).to_numpy(), rest.where(rest.notna(), 'missing').astype(str).to_numpy(object)
 
-# %% ../nbs/60_experiment.ipynb #5992bfe5
+# %% ../nbs/60_experiment.ipynb #521e49e2
 def tables_in_fold(
     cohort, # `Cohort` whose modalities are tables
     modalities, # Names
@@ -173,7 +173,7 @@ def tables_in_fold(
             if x.shape[1]: parts.append((prep.fit_transform(x[train]), prep.transform(x[test])))
     return tuple(np.hstack(o) for o in zip(*parts))
 
-# %% ../nbs/60_experiment.ipynb #7119d66b
+# %% ../nbs/60_experiment.ipynb #9165c4aa
 def sklearn_method(
     make, # Function seed -> scikit-learn classifier
     modalities=('genomic',), # Tables it reads, side by side
@@ -186,12 +186,12 @@ def sklearn_method(
         return p
     return method
 
-# %% ../nbs/60_experiment.ipynb #d9a070f1
+# %% ../nbs/60_experiment.ipynb #6073547d
 def _l1(seed): return OneVsRestClassifier(LogisticRegression(l1_ratio=1, solver='liblinear', random_state=seed))
 def _l2(seed): return LogisticRegression(max_iter=1000)
 def _best(k, make): return lambda seed: make_pipeline(SelectKBest(f_classif, k=k), make(seed))
 
-# %% ../nbs/60_experiment.ipynb #d8749af1
+# %% ../nbs/60_experiment.ipynb #89511c29
 def sklearn_methods(
     names=('genomic','clinical'), # Modalities that there are, such as `cohort.names`
 )->dict: # Name -> method
@@ -203,10 +203,10 @@ def sklearn_methods(
            'genomic + clinical, L1 logistic': (_l1,('genomic','clinical'))}
     return {k: sklearn_method(*v) for k,v in out.items() if set(v[1])<=set(names)}
 
-# %% ../nbs/60_experiment.ipynb #a64380d3
+# %% ../nbs/60_experiment.ipynb #576d152c
 def benchmark(
     cohort, # `Cohort` with a label
-    methods:dict, # Name -> method
+    methods:dict, # Name -> method, or (method, settings worth keeping)
     table:str, # Result file's name
     k:int=5, # Folds
     repeats:int=1, # R
@@ -217,10 +217,30 @@ def benchmark(
 )->tuple: # (rows, {name: probabilities [R,N,K]})
     "Cross-validate methods on the same folds"
     rows,preds = [],{}
-    for name,method in methods.items():
-        t0 = time.perf_counter()
-        preds[name] = cross_validate(cohort, method, k, repeats, seed, name)
-        new = score_rows(cohort.y, preds[name], table, name, cohort.name, seed, bca, seconds=time.perf_counter()-t0, k=k, repeats=repeats, **kw)
+    for name,m in methods.items():
+        m,own = m if isinstance(m, tuple) else (m, {}); t0 = time.process_time()
+        preds[name] = cross_validate(cohort, m, k, repeats, seed, name)
+        new = score_rows(cohort.y, preds[name], table, name, cohort.name, seed, bca, seconds=time.process_time()-t0, k=k, repeats=repeats, clock='CPU', **own, **kw)
         if path: append_rows(path, new)
         rows += new
     return rows,preds
+
+# %% ../nbs/60_experiment.ipynb #496d650c
+def gains(
+    cohort, # `Cohort` with a label
+    preds:dict, # Name -> probabilities [R,N,K]
+    table:str, # Result file's name
+    base:list, # Names of the baselines
+    ours:str='OncoNet', # Method that is compared
+    metrics:tuple=('auc',), # Names in `METRICS`
+    seed:int=0, # Of the first repeat
+    every:bool=False # Against every baseline, not the best alone
+)->list: # Rows of metric auc_gain, auc_gain_lo, auc_gain_hi
+    "A method minus baselines, with paired 95 % intervals over patients"
+    out = []
+    for m in metrics:
+        f,y = METRICS[m],cohort.y; best = sorted(base, key=lambda n: -evaluate(f, y, preds[n]))
+        for n in best[:None if every else 1]:
+            d = paired_bootstrap(f, y, preds[ours], preds[n], bca=True)
+            out += [row(table, ours, cohort.name, f'{m}_gain{e}', v, seed=seed, against=n, repeats=len(preds[n])) for e,v in zip(('','_lo','_hi'), d)]
+    return out

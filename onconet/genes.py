@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['LEUKAEMIA_BASE', 'LIGHT', 'ENCODERS', 'BRCA', 'BRCA_BASE', 'LAML', 'asked', 'mixture', 'shares', 'together', 'mixed',
-           'once', 'measure', 'gains', 'boosting', 'one_encoder', 'leukaemia_table', 'gene_study', 'brca_table',
-           'placed', 'survival_validate', 'ridge_cox', 'cox_method', 'follow_up', 'recurrent', 'risk_network',
-           'known_risk', 'survival_study', 'laml_table']
+           'once', 'boosting', 'one_encoder', 'leukaemia_table', 'gene_study', 'brca_table', 'placed',
+           'survival_validate', 'ridge_cox', 'cox_method', 'follow_up', 'recurrent', 'risk_network', 'known_risk',
+           'survival_study', 'laml_table']
 
-# %% ../nbs/61_genes.ipynb #6bb6091b
+# %% ../nbs/61_genes.ipynb #f4b3e806
 import time
 import numpy as np, pandas as pd, torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -19,11 +19,11 @@ from sklearn.pipeline import make_pipeline
 from tqdm import tqdm
 from .core import set_seed
 from .data.cohort import Cohort
-from .experiment import append_rows, cross_validate, row, score_rows, sklearn_method, sklearn_methods, tables_in_fold
+from .experiment import append_rows, benchmark, gains, row, sklearn_method, sklearn_methods, tables_in_fold
 from .heads import Cox
 from .learner import onco_learner
 from .losses import cox
-from .metrics import METRICS, bootstrap, c_index, evaluate, paired_bootstrap
+from .metrics import bootstrap, c_index, evaluate, paired_bootstrap
 from .model import onconet_for
 from .study import LEUKAEMIA, fit, network
 
@@ -90,46 +90,6 @@ def once(
         return done[key]
     return get
 
-# %% ../nbs/61_genes.ipynb #e57f868a
-def measure(
-    cohort:Cohort, # With a label
-    methods:dict, # Name -> method, or (method, settings worth keeping)
-    table:str, # Result file's name
-    k:int=5, # Folds
-    repeats:int=1, # R
-    seed:int=0, # Of the first repeat
-    path=None # Result file to append to
-)->tuple: # (rows, {name: probabilities [R,N,K]})
-    "Cross-validate methods on the same folds"
-    rows,preds = [],{}
-    for name,m in methods.items():
-        m,kw = m if isinstance(m, tuple) else (m, {}); t0 = time.process_time()
-        preds[name] = cross_validate(cohort, m, k, repeats, seed, name)
-        new = score_rows(cohort.y, preds[name], table, name, cohort.name, seed, True, seconds=time.process_time()-t0, k=k, repeats=repeats, clock='CPU, one thread', **kw)
-        if path: append_rows(path, new)
-        rows += new
-    return rows, preds
-
-# %% ../nbs/61_genes.ipynb #8497c5b7
-def gains(
-    cohort:Cohort, # The patients
-    preds:dict, # Name -> probabilities [R,N,K]
-    table:str, # Result file's name
-    base:list, # Names of the baselines
-    ours:str='OncoNet', # Method that is compared
-    metrics:tuple=('auc',), # Names in `METRICS`
-    seed:int=0, # Of the first repeat
-    every:bool=False # Against every baseline, not the best alone
-)->list: # Rows of metric auc_gain, auc_gain_lo, auc_gain_hi
-    "A method minus baselines, with paired 95 % intervals over patients"
-    out = []
-    for m in metrics:
-        f,y = METRICS[m],cohort.y; best = sorted(base, key=lambda n: -evaluate(f, y, preds[n]))
-        for n in best[:None if every else 1]:
-            d = paired_bootstrap(f, y, preds[ours], preds[n], bca=True)
-            out += [row(table, ours, cohort.name, f'{m}_gain{e}', v, seed=seed, against=n, repeats=len(preds[n])) for e,v in zip(('','_lo','_hi'), d)]
-    return out
-
 # %% ../nbs/61_genes.ipynb #d02d698d
 LEUKAEMIA_BASE = ['L1 logistic', 'L2 logistic on 30', 'L2 logistic on 100', 'extra trees on 300', 'gradient boosting on 300']
 LIGHT = dict(epochs=60, genes=500, sets=None) # For encoders whose cost grows with the genes
@@ -161,7 +121,7 @@ def leukaemia_table(
     alone = {n: (one_encoder(e, **LIGHT), dict(genes=LIGHT['genes'], epochs=LIGHT['epochs'])) for n,e in ENCODERS.items() if heavy or e['kind'] == 'mlp'}
     return ours | alone | {n: (base[n], {}) for n in LEUKAEMIA_BASE}
 
-# %% ../nbs/61_genes.ipynb #2581eea6
+# %% ../nbs/61_genes.ipynb #a2ceda74
 def gene_study(
     cohort:Cohort, # With a label
     methods:dict, # Name -> (method, settings)
@@ -172,7 +132,7 @@ def gene_study(
     **kw # To `gains`
 )->list: # Rows
     "A cohort's table and OncoNet's gains"
-    rows,preds = measure(cohort, methods, table, repeats=repeats, path=path)
+    rows,preds = benchmark(cohort, methods, table, repeats=repeats, path=path, bca=True)
     more = gains(cohort, preds, table, base, **kw)
     if path: append_rows(path, more)
     return rows+more

@@ -17,7 +17,7 @@ from onconet.model import ENCODERS, build, config_of, onconet_for
 
 # The modality each kind of data has here, and arguments that keep an encoder small
 WHERE = dict(image='image', matrix='genomic', mixed='clinical', bag='slide')
-SMALL = dict(residual=dict(widths=[8,16]), backbone=dict(name='mobilenetv3_small_050'), hybrid=dict(widths=[8,16], depth=1), perceiver=dict(latents=4),
+SMALL = dict(residual=dict(widths=[32,32]), backbone=dict(name='mobilenetv3_small_050'), hybrid=dict(widths=[32,32], depth=1), perceiver=dict(latents=4),
              **{k: dict(width=8, latents=2) for k in ('gcn','gat','gin')})
 PLAIN = dict(image=dict(kind='residual', **SMALL['residual']), genomic=dict(kind='mlp'), clinical={}, slide={})
 EACH = [(kind, name) for kind,of in ENCODERS.items() for name in of]
@@ -33,12 +33,12 @@ def data(tmp_path_factory):
     cohort = cohort.remade(modalities=cohort.modalities | {'slide': Embeddings(d)}, present=present)
     return cohort, Prep.fit(cohort, genes=30, tiles=4), sets
 
-def tiles_of(image): return dict(kind='bag', tile=dict({'class': 'ResidualCNN'}, widths=[8,16], size=32, d=12))
+TILES = dict(kind='bag', tile=dict({'class': 'ResidualCNN'}, widths=[32,32], size=32, d=12))
 
 def make(cohort, prep, sets, kind, name, fusion, only=None):
     "A model of all four modalities, or of some, one of them with the encoder in question"
-    special = tiles_of('image') if (kind, name) == ('image','bag') else dict(kind=name, **SMALL.get(name, {}))
-    set_seed(2)
+    special = TILES if (kind, name) == ('image','bag') else dict(kind=name, **SMALL.get(name, {}))
+    set_seed(0)
     encoders = {k: v for k,v in (PLAIN | {WHERE[kind]: special}).items() if only is None or k in only}
     return onconet_for(prep, cohort.classes, d=12, fusion=fusion, only=only, sets=sets, encoders=encoders)
 
