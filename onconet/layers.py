@@ -34,13 +34,13 @@ class MLP(nn.Sequential):
         super().__init__(*layers[:-2])
         self.config = dict(sizes=list(sizes), act=act, dropout=dropout)
 
-# %% ../nbs/30_layers.ipynb #5e4cb9d5
+# %% ../nbs/30_layers.ipynb #44405111
 class ChannelAttention(SqueezeExcitation):
     "Squeeze and excitation: scale each channel by a gate in 0..1 that sees the mean of all channels, [B,c,H,W] -> [B,c,H,W]"
     def __init__(self,
         c:int,          # Channels
         reduction:int=4 # The middle of the gate's network has c/reduction channels, at least 4
-    ): super().__init__(c, max(c//reduction, 4))
+    ): super().__init__(c, max(c//reduction, 4), nn.SiLU)
 
 # %% ../nbs/30_layers.ipynb #0d0fb0bd
 class SpatialAttention(nn.Conv2d):

@@ -30,7 +30,7 @@ def test_rows_are_tidy(report):
 
 def test_model_predicts(report, tmp_path):
     config = json.loads((report/'model'/'config.json').read_text())
-    assert config['classes'] == ['NEG','BCR/ABL'] and 'Research use only' in config['notice']
+    assert config['heads'][0]['classes'] == ['NEG','BCR/ABL'] and 'Research use only' in config['notice']
     r = subprocess.run([BIN, 'predict', '--model', report/'model', '--data', 'leukaemia', '--out', 'p.csv'], cwd=tmp_path, capture_output=True, text=True)
     assert r.returncode == 0, r.stderr
     assert len(pd.read_csv(tmp_path/'p.csv')) == 128
