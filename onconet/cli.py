@@ -380,18 +380,16 @@ def predict(
     with write_beside(out) as f: t.predict(cohort).to_csv(f, float_format='%.6g')
     print(f'{len(cohort)} patients in {out}. {NOTICE}')
 
-# %% ../nbs/61_cli.ipynb #a834123c
+# %% ../nbs/61_cli.ipynb #682f34d9
 def tables(
     out:str='results', # Folder of the rows
-    repeats:int=10, # Repeats of the cross-validation
+    only:str=None, # Studies to run, with commas between; all if not given
     seed:int=0 # Of the first repeat
 ):
-    "Run the studies at full length and write the rows that the README's tables are made from"
-    from onconet.leakage import run_leakage
-    from onconet.study import run_tables
-    positive(repeats=repeats); sure_seed(seed, max(repeats, 20)); writable(Path(out)/'fusion.csv')
-    run_leakage(Path(out), seed=seed)
-    run_tables(Path(out), repeats=repeats, seed=seed)
+    "Run the studies at full length and write the rows that the tables are made from"
+    from onconet.tables import STUDIES, run_tables
+    sure_seed(seed, 100); names = only.split(',') if only else list(STUDIES); writable(Path(out)/f'{names[0]}.csv')
+    run_tables(Path(out), names, seed)
 
 # %% ../nbs/61_cli.ipynb #9ba40b4c
 DATA = dict(check=data_check, example=data_example, list=data_list, fetch=data_fetch)

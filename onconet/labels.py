@@ -6,12 +6,11 @@
 __all__ = ['SHARES', 'few_labels', 'supervised', 'label_methods', 'label_run', 'label_curve', 'label_gains', 'small_encoder',
            'pretrained_encoders', 'run_labels']
 
-# %% ../nbs/60_labels.ipynb #64b49140
+# %% ../nbs/60_labels.ipynb #3ae8916a
 import time
 from copy import deepcopy
 from functools import partial
 from itertools import product
-from pathlib import Path
 import numpy as np
 from torch import nn
 from .callback.selfsup import features, linear_probe, pretrain
@@ -137,16 +136,16 @@ def pretrained_encoders(
         append_rows(path, [row('labels', k, cohort.name, 'pretrain_seconds', time.process_time()-t0, 0, epochs=epochs, images=len(train), clock='CPU, one thread')])
     return out
 
-# %% ../nbs/60_labels.ipynb #76c03ed7
+# %% ../nbs/60_labels.ipynb #0ac8e542
 def run_labels(
-    out, # Folder of the rows
+    path, # CSV file to append to
     cohort:Cohort=None, # With images and a column `split` of train and test; BloodMNIST (or PBC-28, where that is at hand) if None
     epochs:int=6, # Of pretraining
     shares:tuple=SHARES, seeds:tuple=(0,1,2), # Of the labels; of their choice and of training
     fresh=small_encoder, **kw # Function seed -> untrained encoder; to `label_methods`
 )->dict: # (name, share) -> probabilities [R,n_test,K]
-    "Pretrain, train with few labels, compare, and append to labels.csv"
-    cohort,path = cohort or load_bloodmnist(),Path(out)/'labels.csv'
+    "Pretrain, train with few labels, compare"
+    cohort = cohort or load_bloodmnist()
     train,test = (np.flatnonzero(cohort.patients['split'] == k) for k in ('train','test'))
     methods = label_methods(cohort, fresh, pretrained_encoders(cohort, train, path, epochs, fresh), **kw)
     preds = label_curve(cohort, methods, train, test, path, shares, seeds, epochs=epochs, **kw)

@@ -7,9 +7,8 @@ __all__ = ['two_trainings', 'tree_method', 'compared', 'inflation', 'over_repeat
            'slide_looks', 'many_cells', 'by_patient_and_image', 'groups_study', 'chosen', 'two_classes', 'choice_study',
            'run_leakage']
 
-# %% ../nbs/60_leakage.ipynb #89957570
+# %% ../nbs/60_leakage.ipynb #c81a89d0
 import time
-from pathlib import Path
 import numpy as np, pandas as pd
 from scipy.stats import t as student
 from sklearn.ensemble import ExtraTreesClassifier
@@ -17,7 +16,7 @@ from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from .core import OncoError, write_beside
+from .core import OncoError
 from .data.audit import audit
 from .data.cohort import Cohort
 from .data.copies import thumbnails
@@ -27,7 +26,7 @@ from .experiment import append_rows, row
 from .metrics import Interval, auc, resamples
 from .simulate import CELLS, CLASSES, blend, draw_cells, stain
 
-# %% ../nbs/60_leakage.ipynb #ca477df2
+# %% ../nbs/60_leakage.ipynb #38717383
 def two_trainings(
     train:np.ndarray, # Positions
     leak:np.ndarray, # Those of them that the test set knows
@@ -40,7 +39,7 @@ def two_trainings(
     if not n or not k: raise OncoError(f'{len(leak)} of {len(train)} training rows leak: nothing to compare')
     return np.r_[clean[:k], rng.choice(leak, n, replace=False)],clean[:k+n]
 
-# %% ../nbs/60_leakage.ipynb #641657f5
+# %% ../nbs/60_leakage.ipynb #9f4531c8
 def tree_method(
     x:np.ndarray, # Numbers that describe each row [N,F]
     trees:int=100
@@ -52,7 +51,7 @@ def tree_method(
         return p
     return method
 
-# %% ../nbs/60_leakage.ipynb #771ec177
+# %% ../nbs/60_leakage.ipynb #13f482e8
 def compared(
     a, b, # With the leak and without, by repeat [R,...]
     of=np.mean # What to say of them
@@ -60,7 +59,7 @@ def compared(
     "Both figures and their difference"
     return {'with leak': of(a), 'without': of(b), 'inflation': of(a-b)}
 
-# %% ../nbs/60_leakage.ipynb #c8b4cb90
+# %% ../nbs/60_leakage.ipynb #17d6bb0e
 def inflation(
     cohort:Cohort,
     train, test, # Positions
@@ -76,7 +75,7 @@ def inflation(
         v.append([[metric(y, q, None), *metric(y, q, W)] for q in (method(cohort, t, test, s) for t in two_trainings(train, leak, s))])
     return compared(*np.array(v).swapaxes(0,1), of=lambda d: Interval(float(d[:,0].mean()), *map(float, np.nanquantile(d[:,1:], [.025,.975]))))
 
-# %% ../nbs/60_leakage.ipynb #6e76305c
+# %% ../nbs/60_leakage.ipynb #6350ea10
 def over_repeats(
     values # A figure of each of R independent repeats
 )->Interval: # Mean and its 95 % interval
@@ -84,7 +83,7 @@ def over_repeats(
     v = np.asarray(values, float); half = student.ppf(.975, len(v)-1)*v.std(ddof=1)/len(v)**.5
     return Interval(float(v.mean()), float(v.mean()-half), float(v.mean()+half))
 
-# %% ../nbs/60_leakage.ipynb #15af8956
+# %% ../nbs/60_leakage.ipynb #56cf4884
 def leak_rows(
     result:dict, # Name -> Interval, or a value without one
     dataset:str, # Such as 'PBC-28/copies'
@@ -94,14 +93,14 @@ def leak_rows(
     "An `inflation` as result rows"
     return [row('leakage', name, dataset, metric+end, v, **kw) for name,i in result.items() for end,v in zip(('','_lo','_hi'), np.atleast_1d(i))]
 
-# %% ../nbs/60_leakage.ipynb #66d80b35
+# %% ../nbs/60_leakage.ipynb #d9d13b78
 def small(
     cohort:Cohort # With images [N,3,H,W]
 )->np.ndarray: # uint8 [N,192]
     "Each image at 8 by 8 pixels, for a quick method"
     return thumbnails(cohort.modalities['image'], 8).reshape(len(cohort), -1)
 
-# %% ../nbs/60_leakage.ipynb #1132b21e
+# %% ../nbs/60_leakage.ipynb #2d339f04
 def copies_study(
     cohort:Cohort, # With images [N,3,H,W] and the authors' column `split`
     base:float=.25, # Share of the clean training images in a base
@@ -116,7 +115,7 @@ def copies_study(
     r = inflation(cohort, part, test, leak, tree_method(small(cohort), trees), repeats=repeats, seed=seed)
     return leak_rows(r, f'{cohort.name}/copies', seed=seed, seconds=time.perf_counter()-t0, leaked=len(leak), test=len(test), base=int(base*len(rest)), repeats=repeats)
 
-# %% ../nbs/60_leakage.ipynb #898b2454
+# %% ../nbs/60_leakage.ipynb #0d1bd088
 def slide_looks(
     patients:int, # One slide each
     spread:float, # Of stain between slides, log
@@ -125,7 +124,7 @@ def slide_looks(
     "Stain and light of slides; light varies by a fifth of the stain"
     return dict(stain=np.exp(spread*rng.standard_normal((patients,3,3))), glass=np.exp(.2*spread*rng.standard_normal((patients,3))), noise=np.full(patients, .012), focus=[])
 
-# %% ../nbs/60_leakage.ipynb #e3268667
+# %% ../nbs/60_leakage.ipynb #287b4837
 def many_cells(
     patients:int=40,
     cells:int=24, # Images a patient
@@ -145,7 +144,7 @@ def many_cells(
     return Cohort(table, {'image': x}, label='label', group='patient', name=f'digital cells, slides {slide:g}', simulated=True,
                   about=f'Simulated: {patients} patients, {cells} cells each')
 
-# %% ../nbs/60_leakage.ipynb #f6a3b3d4
+# %% ../nbs/60_leakage.ipynb #61d9c683
 def by_patient_and_image(
     cohort:Cohort, # Several rows a patient, its group
     seed:int=0
@@ -155,7 +154,7 @@ def by_patient_and_image(
     leak,test = np.split(np.random.default_rng(seed).permutation(held), [len(held)//2])
     return train,leak[np.isin(g[leak], g[test])],np.sort(test)
 
-# %% ../nbs/60_leakage.ipynb #2e06b070
+# %% ../nbs/60_leakage.ipynb #2f47f469
 def groups_study(
     slide:float=.2, # Spread of stain between slides
     repeats:int=6, # Fresh cohorts
@@ -170,7 +169,7 @@ def groups_study(
     a,b = np.array(v).T
     return leak_rows(compared(a, b, over_repeats), f'{c.name}/patients', seed=seed, seconds=time.perf_counter()-t0, cells=len(c), repeats=repeats)
 
-# %% ../nbs/60_leakage.ipynb #5631a35f
+# %% ../nbs/60_leakage.ipynb #61678354
 def chosen(
     x:np.ndarray, # [N,G]
     y:np.ndarray, # Class codes 0 or 1 [N]
@@ -186,7 +185,7 @@ def chosen(
         p[b] = model.fit(x[a], y[a]).predict_proba(x[b])[:,1]
     return p
 
-# %% ../nbs/60_leakage.ipynb #6dce0ce1
+# %% ../nbs/60_leakage.ipynb #9ed139f9
 def two_classes(
     cohort:Cohort,
     table:str # Modality
@@ -196,7 +195,7 @@ def two_classes(
     if len(seen) != 2: raise OncoError(f'{cohort.name}: {len(seen)} classes among the patients with {table}; this study wants two')
     return cohort,cohort.table(table).to_numpy(float),(cohort.y == seen[1]).astype(int)
 
-# %% ../nbs/60_leakage.ipynb #0a8eb62e
+# %% ../nbs/60_leakage.ipynb #54118428
 def choice_study(
     cohort:Cohort=None, # Two classes; leukaemia's remission if None
     table:str='genomic', # Modality
@@ -215,18 +214,18 @@ def choice_study(
     a,b = np.array(v).T; of = over_repeats if shuffles else np.mean
     return leak_rows(compared(a, b, of), f'{cohort.name}/genes'+', labels shuffled'*bool(shuffles), seed=seed, seconds=time.perf_counter()-t0, genes=genes, repeats=len(v))
 
-# %% ../nbs/60_leakage.ipynb #66030cf5
+# %% ../nbs/60_leakage.ipynb #dc023d5c
 def run_leakage(
-    out, # Folder of the rows
+    path, # CSV file to append to
     seed:int=0, # Of every study
     repeats:int=10, # Of every study
     slides:tuple=(0,.1,.2,.3), # Spreads of stain
     blood=load_bloodmnist # Function without arguments -> a cohort with images and a column `split`
 )->list: # Rows of table 'leakage'
-    "Measure what three kinds of leak are worth, and write leakage.csv"
+    "Measure what three kinds of leak are worth"
     try: rows = copies_study(blood(), repeats=repeats, seed=seed)
     except OncoError as e: rows = []; print(f'no copies study: {e}')
     rows += [r for slide in slides for r in groups_study(slide, repeats=repeats, seed=seed)]
     rows += choice_study(shuffles=2*repeats, seed=seed) + choice_study(shuffles=0, repeats=repeats, seed=seed)
-    with write_beside(Path(out)/'leakage.csv') as t: t.unlink(); append_rows(t, rows)
+    append_rows(path, rows)
     return rows

@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['LEUKAEMIA', 'SHARES', 'FUSED', 'SHORT', 'fit', 'network', 'leukaemia_methods', 'leukaemia_study', 'thin',
            'digital_models', 'answer', 'digital_seed', 'digital_rows', 'digital_study', 'at_missing', 'one_core',
-           'run_studies', 'paired', 'score_table', 'real_section', 'simulated_section', 'run_demo', 'write_page',
-           'run_tables']
+           'run_studies', 'paired', 'score_table', 'real_section', 'simulated_section', 'run_demo', 'write_page']
 
 # %% ../nbs/60_study.ipynb #31c7729b
 import json, os, time
@@ -286,15 +285,3 @@ def write_page(out, rows, more, extra, times, command):
                 [('In short', [top]), real_section(rows), simulated_section(more, extra), ('Time', [took])], command)
     with write_beside(out/'index.html') as t: t.write_text(html, encoding='utf-8')
     return out/'index.html'
-
-# %% ../nbs/60_study.ipynb #7e1e4d16
-def run_tables(
-    out:Path, # Folder of the rows
-    repeats:int=10, # Of the cross-validation
-    seed:int=0 # Of the first repeat
-):
-    "Write leukaemia.csv and fusion.csv"
-    (rows,_,a),(more,_,b) = run_studies(dict(repeats=repeats, seed=seed), dict(seeds=range(seed, seed+5), fusions=tuple(FUSED)))
-    for name,rs in (('leukaemia',rows),('fusion',more)):
-        with write_beside(out/f'{name}.csv') as t: t.unlink(); append_rows(t, rs)
-    print(f'leukaemia.csv after {a:.0f} s, fusion.csv after {b:.0f} s, in {out}')

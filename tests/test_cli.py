@@ -105,7 +105,7 @@ def test_ensemble(work):
     ('train --data mine --task kind --out m --epochs 1 --size 100000000', ['memory', '--size', '--cache disk']),
     ('demo --out m --seed 4294967295', ['seed']),
     ('tables --out m --seed 4294967295', ['seed']),
-    ('tables --out m --repeats 0', ['repeats']),
+    ('tables --out m --only fusions', ["'fusions'", 'leukaemia_nested']),
     ('train --data mine --task kind --out m --balance site', ['balance site', '--site']),
 ])
 def test_mistakes_of_words(work, words, parts):
