@@ -425,9 +425,10 @@ def head_metrics(
         return AccumMetric(f, flatten=False, name=f'{names[i]}_{getattr(heads[i], "column", i)}' if again else names[i])
     return [of(i) for i in range(len(heads))]
 
-# %% ../nbs/23_heads.ipynb #1dcb2cb3
+# %% ../nbs/23_heads.ipynb #d72577ad
 def heads_of(
     dls:CohortLoaders # From `cohort.dataloaders(...)`
 )->list: # Fitted heads
-    "What the loaders' targets are: their heads, or the class of the label"
+    "What the loaders' targets are: their heads, or the class of the label; an `OncoError` if there is neither"
+    if not (dls.heads or dls.cohort.label): raise OncoError(f'{dls.cohort.name}: nothing to learn; choose a label column, or heads')
     return dls.heads or [Classes(dls.cohort.label, dls.classes)]

@@ -163,20 +163,20 @@ def targets(
     out = [h.target(cohort) for h in heads]
     return out[0] if len(out) == 1 else torch.cat([o.float().reshape(len(o), -1) for o in out], 1)
 
-# %% ../../nbs/15_data.loaders.ipynb #88dfeb56
+# %% ../../nbs/15_data.loaders.ipynb #8afcf020
 @patch
 def dataloaders(self:Cohort,
     train=None, # Training patients: positions, a mask or ids; a stratified split if None
     valid=None, # Validation patients, likewise; all others if None
     bs:int=64, # Patients a batch
-    genes:int=None, # Columns of a matrix to keep, by F test in the training patients
+    genes:int=None, # Columns of a matrix to keep, by F test or, without classes, by variance in the training patients
     size:int=32, # Pixels a side of image files
     tiles=None, # Images (1 if None) or embeddings (256 if None) a patient in a batch; or a dict by modality
     augment=augment_images, # Function of a training batch, or None
     weights=None, # Chances to be drawn [N], or what to balance: 'label', 'site', ['label','site']
     cache='memory', # Image files: decoded once into memory, mapped from a cache folder (True: ~/.onconet/cache), or read for each batch (None)
     prefetch:int=None, # Batches gathered ahead by a thread; 2 where files are read, else 0, if None
-    heads=None, # What to learn, one or several of `onconet.heads`; the class of the label if None
+    heads=None, # What to learn, one or several of `onconet.heads`; the class of the label, if there is one, if None
     seed:int=0, # Of the split
     device=None # Defaults to fastai's
 )->CohortLoaders:
@@ -192,7 +192,7 @@ def dataloaders(self:Cohort,
     if weights is not None and np.shape(weights) != (len(self),): raise OncoError(f'weights: want one for each of the {len(self)} patients, got {np.shape(weights)}')
     prep = Prep.fit(self, genes=genes, size=size, tiles=tiles, train=train)
     heads = [h.fit(self, train) for h in heads]
-    tensors,y = prep(self, cache),targets(heads, self) if heads else torch.as_tensor(self.y)
+    tensors,y = prep(self, cache),targets(heads, self) if heads else torch.as_tensor(self.y) if self.label else torch.full([len(self)], -1)
     mk = lambda idx, **kw: CohortLoader(tensors, y, idx, bs=bs, device=device, prefetch=prefetch, **kw)
     both = mk(train, shuffle=True, augment=augment, weights=weights),mk(valid)
     return CohortLoaders(*[dl.about(prep=prep, cohort=self, classes=self.classes, heads=heads) for dl in both], device=device)

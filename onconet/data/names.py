@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['KINDS', 'capitals', 'gene_names', 'dates_apart', 'joined', 'barcodes', 'one_a_patient', 'names_of']
 
-# %% ../../nbs/13_data.names.ipynb #d565a5bf
+# %% ../../nbs/13_data.names.ipynb #61623320
 import re, warnings
 import numpy as np, pandas as pd
 from ..core import Notes, OncoError, few
 
-# %% ../../nbs/13_data.names.ipynb #be818e4d
+# %% ../../nbs/13_data.names.ipynb #5fa15c99
 _ORF = re.compile(r'C(\d+|[XY])orf(\d+)(.*)', re.I)
 _OTHER = re.compile(r'(cg|ch\.|rs|uc[_.\d]|hsa|mmu|let-|mir-|ENS|Vault$)|.*_(at|st)$')
 _SMALL = re.compile(r'[A-Za-z][a-z0-9.-]*[a-z][a-z0-9.-]*|[a-z][0-9]+|mt-\w+')
 _DATE = re.compile(r'\d{1,2}-(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)|(Mar|Sep|Oct|Dec)-\d{1,2}', re.I)
 
-# %% ../../nbs/13_data.names.ipynb #56afc969
+# %% ../../nbs/13_data.names.ipynb #b209f89b
 def capitals(
     name:str # A gene's name
 )->str:
@@ -24,7 +24,7 @@ def capitals(
     if m := _ORF.fullmatch(name): return f'C{m[1].upper()}orf{m[2]}{m[3].upper()}'
     return name.upper() if _SMALL.fullmatch(name) and not _OTHER.match(name) and not _DATE.fullmatch(name) else name
 
-# %% ../../nbs/13_data.names.ipynb #76fcef8a
+# %% ../../nbs/13_data.names.ipynb #dbb044b9
 def gene_names(
     names, # As written in the file [G]
     notes:Notes, # Takes what was changed
@@ -36,7 +36,7 @@ def gene_names(
         return now
     names = ['' if str(n).strip().lower() in ('none','nan','na') else str(n) for n in names]
     names = step([n.strip().strip('"') for n in names], notes.warn, 'spaces or quotes taken off')
-    names = step([re.sub(r'^([^?|]+)\|[\w.]+$', r'\1', n) for n in names], notes.say, 'appended numbers cut from')
+    names = step([re.sub(r'^([^?|]+)\|(\d[\w.]*|ENS\w+[\d.]*)$', r'\1', n) for n in names], notes.say, 'appended numbers cut from')
     names = step([re.sub(r'^(ENS[A-Z]*[GTP]\d{11})\.\d+', r'\1', n, flags=re.I) for n in names], notes.say, 'Ensembl edition cut from')
     if (mouse := np.mean([bool(re.fullmatch(r'[A-Z][a-z0-9.-]*[a-z][a-z0-9.-]*', n)) for n in names])) > .5: notes.warn(where, f'{mouse:.0%} of the names are written as those of mice are, and a gene of mice may have another name in man')
     names = step([capitals(n) for n in names], notes.warn, 'spelling changed in')
@@ -44,7 +44,7 @@ def gene_names(
     if d := [n for n in names if _DATE.fullmatch(n)]: notes.warn(where, f'{len(d)} names are dates, which a spreadsheet makes of MARCH1 or SEPT2: {few(d)}; they are left as they are')
     return names
 
-# %% ../../nbs/13_data.names.ipynb #dc2990ec
+# %% ../../nbs/13_data.names.ipynb #082d17c2
 def dates_apart(
     names, # Names of the columns [G]
     notes:Notes, # Takes what was kept apart
@@ -56,7 +56,7 @@ def dates_apart(
     if d := [b for a,b in zip(names, new) if a != b]: notes.warn(where, f'{len(d)} further columns are named as a date before them, and are kept apart: {few(d)}')
     return new
 
-# %% ../../nbs/13_data.names.ipynb #8f1add27
+# %% ../../nbs/13_data.names.ipynb #77964261
 def joined(
     x:np.ndarray, # Values [N,G]
     names:list, # Names of the columns [G]
@@ -78,11 +78,11 @@ def joined(
     notes.warn(where, f'{len(twice)} genes stand more than once, {few(unique[twice])}; their {len(names)-len(unique)+len(twice)} columns became {len(twice)} ({how})')
     return x[:,first], list(unique)
 
-# %% ../../nbs/13_data.names.ipynb #c319f66d
+# %% ../../nbs/13_data.names.ipynb #a488ccac
 KINDS = ('01','03','09','05','02','04','40','06','07')
 _BARCODE = re.compile(r'X?((?:TCGA-\w{2}-\w{4})|(?:TARGET-\d{2}-\w{6}))(?:-(\d\d)\w*(?:-.*)?)?', re.I)
 
-# %% ../../nbs/13_data.names.ipynb #8b903c0d
+# %% ../../nbs/13_data.names.ipynb #2367615e
 def barcodes(
     ids, # Sample ids [N]; those that are no barcode are taken for patients
     patients:dict=None # Sample id -> patient id, for studies with ids of their own
@@ -94,7 +94,7 @@ def barcodes(
         out.append((patients.get(i, m[1].upper() if m else i), m[2] or '' if m else ''))
     return pd.DataFrame(out, index=list(ids), columns=['patient','kind'])
 
-# %% ../../nbs/13_data.names.ipynb #0c0b9786
+# %% ../../nbs/13_data.names.ipynb #22d506db
 def one_a_patient(
     ids, # Sample ids [N]
     notes:Notes, # Takes what was left out
@@ -118,10 +118,10 @@ def one_a_patient(
     b = b[~b.patient.duplicated()].sort_values('at')
     return b['at'].to_numpy(), b.patient.tolist()
 
-# %% ../../nbs/13_data.names.ipynb #49accee3
+# %% ../../nbs/13_data.names.ipynb #6ffa3d9b
 _GENE = re.compile(r'ENS[A-Z]*G\d{11}.*|cg\d{8}|\d+(_[a-z])?_at|hsa[-_].*|C\w+orf\d+|[A-Z][A-Z0-9]*[A-Z][A-Z0-9-]*|[A-Z]{1,2}\d+[A-Z]\w*|(?i:tp53|brca[12]|egfr|kras)')
 
-# %% ../../nbs/13_data.names.ipynb #e88d31c0
+# %% ../../nbs/13_data.names.ipynb #031c4422
 def names_of(
     names # Some names of one side of a table
 )->str: # 'samples', 'genes', or '' where they do not say

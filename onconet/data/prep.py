@@ -15,11 +15,11 @@ from ..core import OncoError, few
 from .cohort import Cohort
 from .images import Bags, Embeddings, Images, flat
 
-# %% ../../nbs/14_data.prep.ipynb #fbbe641c
+# %% ../../nbs/14_data.prep.ipynb #ae9abc15
 def fit_matrix(
     df:pd.DataFrame, # Training rows [N,G]
-    y:np.ndarray=None, # Class codes [N], needed for a choice
-    genes:int=None, # Columns to keep by F test; all if None
+    y:np.ndarray=None, # Class codes [N], -1 where unknown; None where there are no classes
+    genes:int=None, # Columns to keep, by F test or, without classes, by variance; all if None
     name:str='genomic' # For messages
 )->dict: # columns, mean, std
     "Learn standardisation, and which columns to keep, from training rows"
@@ -27,7 +27,7 @@ def fit_matrix(
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='Mean of empty|Degrees of freedom')
             mean,std = np.nanmean(x, 0),np.nanstd(x, 0)
-        return mean, std, _f(np.where(np.isnan(x), mean, x), y, std) if genes else std
+        return mean, std, std if y is None else _f(np.where(np.isnan(x), mean, x)[y>=0], y[y>=0], std)
     mean,std,f = map(np.concatenate, zip(*(learn(df.iloc[:,i:i+1000].to_numpy(np.float64)) for i in range(0, df.shape[1], 1000))))
     keep = np.flatnonzero(std > 1e-8)
     if not len(keep): raise OncoError(f'{name}: every column is constant among the training patients')
@@ -124,11 +124,11 @@ class Prep:
     ): self.state = state
     def __repr__(self): return f'Prep({", ".join(f"{k}: {self.width(k)}" for k in self.state)})'
 
-# %% ../../nbs/14_data.prep.ipynb #9f00f2b4
+# %% ../../nbs/14_data.prep.ipynb #d960d048
 @patch(cls_method=True)
 def fit(cls:Prep,
     cohort:Cohort, # With its training patients
-    genes:int=None, # Columns of a matrix to keep, by F test
+    genes:int=None, # Columns of a matrix to keep, by F test or, without classes, by variance
     size:int=32, # Pixels a side of image files
     tiles=None, # Images (1 if None) or embeddings (as many as the fullest patient has, at most 256, if None) a patient in a batch; or a dict by modality
     train=None # Positions of the training patients; all if None
@@ -144,7 +144,7 @@ def fit(cls:Prep,
             state[k] = dict(kind='image', size=m.shape[-1], tiles=min(t or m.shape[1], m.shape[1]) if m.ndim == 5 else 1)
             if m.shape[-2] != m.shape[-1]: state[k]['height'] = m.shape[-2]
         elif cohort.mixed(k): state[k] = fit_mixed(cohort.table(k)[rows], k)
-        else: state[k] = fit_matrix(cohort.table(k)[rows], cohort.y[rows] if genes else None, genes, k)
+        else: state[k] = fit_matrix(cohort.table(k)[rows], cohort.y[rows] if genes and cohort.label else None, genes, k)
     return cls(state)
 
 # %% ../../nbs/14_data.prep.ipynb #f9f385de
