@@ -6,9 +6,10 @@
 __all__ = ['RECIPES', 'muon', 'fit_cells', 'temperature', 'cells_rows', 'seed_rows', 'cells_study', 'ResNet18', 'Steps',
            'fit_resnet18', 'resnet18_study']
 
-# %% ../nbs/61_cells.ipynb #ae4bf49b
+# %% ../nbs/61_cells.ipynb #69ef3990
 import time
 from functools import partial
+from inspect import signature
 import numpy as np, torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.schedule import Learner, ParamScheduler, combined_cos
@@ -39,9 +40,9 @@ def muon(
     opt.opt.param_groups[1]['use_fallback'] = True
     return opt
 
-# %% ../nbs/61_cells.ipynb #b9425416
+# %% ../nbs/61_cells.ipynb #88df2ea8
 RECIPES = {'one minute': dict(epochs=6, widths=[32,64,128], norm='batch', dropout=0.),
-           'ten minutes': dict(epochs=50, widths=[32,64,128], norm='batch', dropout=0.)}
+           'ten minutes': dict(epochs=34, widths=[48,96,192], norm='batch', dropout=0.)}
 
 # %% ../nbs/61_cells.ipynb #3b0736ee
 def fit_cells(
@@ -98,10 +99,10 @@ def cells_rows(
         rows += [row('images', name, data, k, v, seed, seconds=cpu, **config) for k,v in more.items()]
     return rows + [row('images', name, cohort.name, 'train_seconds', cpu, seed, seconds=cpu, **config)]
 
-# %% ../nbs/61_cells.ipynb #618e80b9
+# %% ../nbs/61_cells.ipynb #e9f8c07d
 def seed_rows(
     name:str, # Of the method
-    fit, # Function (cohort, training positions, seed) -> (function of a cohort to log-probabilities [n,K], CPU seconds)
+    fit, # Function (cohort, training positions, seed) -> (function of a cohort to log-probabilities [n,K], CPU seconds, settings worth keeping)
     cohort:Cohort, # With a column `split`
     seeds=(0,1,2), # One training each
     path=None, # Result file to append to
@@ -110,13 +111,13 @@ def seed_rows(
     "Rows of one method, a training for each seed"
     part,out = {s: np.flatnonzero(cohort.patients['split'] == s) for s in ('train','valid','test')},[]
     for seed in seeds:
-        answer,cpu = fit(cohort, part['train'], seed)
-        rows = cells_rows(name, cohort, {s: answer(cohort.subset(part[s])) for s in ('valid','test')}, cpu, seed, threads=torch.get_num_threads(), **config)
+        answer,cpu,own = fit(cohort, part['train'], seed)
+        rows = cells_rows(name, cohort, {s: answer(cohort.subset(part[s])) for s in ('valid','test')}, cpu, seed, threads=torch.get_num_threads(), **config | own)
         if path: append_rows(path, rows)
         out += rows
     return out
 
-# %% ../nbs/61_cells.ipynb #f7730ff2
+# %% ../nbs/61_cells.ipynb #a7f16765
 def cells_study(
     preset:str='one minute', # One of `RECIPES`
     seeds=(0,1,2), # One training each
@@ -127,10 +128,11 @@ def cells_study(
     "A recipe on blood cells; what was changed goes into the row's name"
     if preset not in RECIPES: raise OncoError(f'preset {preset!r}: choose one of {list(RECIPES)}')
     def fit(c, train, seed):
-        trained,cpu = fit_cells(c, train, seed, **RECIPES[preset] | change)
-        return lambda o: np.log(trained.arrays(o, turns=True)[0]), cpu
+        trained,cpu = fit_cells(c, train, seed, **recipe)
+        return lambda o: np.log(trained.arrays(o, turns=True)[0]), cpu, {}
+    recipe = {k: p.default for k,p in signature(fit_cells).parameters.items() if k not in ('cohort','train','seed','encoder')} | RECIPES[preset] | change
     name = ', '.join([f'OncoNet, {preset}', *(f'{k} {v}' for k,v in change.items())])
-    return seed_rows(name, fit, cohort or load_bloodmnist(), seeds, path, **RECIPES[preset] | change)
+    return seed_rows(name, fit, cohort or load_bloodmnist(), seeds, path, turns=8, **recipe)
 
 # %% ../nbs/61_cells.ipynb #20954b9e
 class ResNet18(nn.Module):
@@ -164,23 +166,24 @@ def before_batch(self:Steps):
     if share >= 1: raise CancelFitException
     self.opt.set_hyper('lr', self.lr*.1**((share >= .5) + (share >= .75)))
 
-# %% ../nbs/61_cells.ipynb #1ec8de0f
+# %% ../nbs/61_cells.ipynb #3a95a30b
 def fit_resnet18(
     cohort:Cohort, # Labelled images
     train, # Positions of training patients
     seed:int=0, # Of weights and order
     seconds:float=None, # CPU seconds of training, in bfloat16; all epochs, in float32, if None
     epochs:int=100 # Passes over the training cells
-)->tuple: # Function of a cohort to log-probabilities [n,K], CPU seconds
+)->tuple: # Function of a cohort to log-probabilities [n,K], CPU seconds, settings with the epochs that were reached
     "MedMNIST's ResNet-18 by its recipe"
     set_seed(seed)
     dls = cohort.dataloaders(train, np.arange(0), bs=128, size=cohort.modalities['image'].shape[-1], augment=None)
     learn = Learner(dls, ResNet18(len(dls.classes)), CrossEntropyLossFlat(), opt_func=partial(OptimWrapper, opt=torch.optim.Adam), cbs=[Steps(1e-3, seconds)] + [Bfloat16()]*bool(seconds))
     start = time.process_time()
     with learn.no_bar(), learn.no_logging(): learn.fit(epochs)
+    cpu,reached = time.process_time()-start,round(learn.train_iter/len(dls.train), 2)
     def answer(c):
         with torch.no_grad(): return torch.cat([learn.model.eval()({'image': x.to(dls.device)}).float().log_softmax(1).cpu() for x in dls.prep(c)['image'].split(256)]).numpy()
-    return answer, time.process_time()-start
+    return answer, cpu, dict(epochs_reached=reached, epochs=epochs, bf16=bool(seconds), lr=1e-3, bs=128)
 
 # %% ../nbs/61_cells.ipynb #faada6d2
 def resnet18_study(

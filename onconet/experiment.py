@@ -6,8 +6,8 @@
 __all__ = ['COLUMNS', 'row', 'read_rows', 'append_rows', 'score_rows', 'summary', 'format_table', 'cross_validate',
            'numbers_and_categories', 'tables_in_fold', 'sklearn_method', 'sklearn_methods', 'benchmark', 'gains']
 
-# %% ../nbs/60_experiment.ipynb #b7a6988a
-import csv, json, time
+# %% ../nbs/60_experiment.ipynb #801dc631
+import csv, json, os, platform, re, time
 from functools import lru_cache
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -22,14 +22,17 @@ from tqdm import tqdm
 from .core import OncoError, git_sha, write_beside
 from .metrics import METRICS, bootstrap, evaluate, paired_bootstrap
 
-# %% ../nbs/60_experiment.ipynb #31d50f2b
+# %% ../nbs/60_experiment.ipynb #1f4d61e5
 COLUMNS = 'table row dataset metric value seed git_sha device seconds config'.split()
 _sha = lru_cache(git_sha)
 
 @lru_cache
 def _device():
     import torch
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
+    if torch.cuda.is_available(): return torch.cuda.get_device_name()
+    try: name = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text())[1]
+    except (OSError, TypeError): name = platform.processor() or platform.machine()
+    return f'cpu, {name}, {os.cpu_count()} cores'
 
 def row(
     table:str, # Result file's name, such as 'leukaemia'
@@ -203,7 +206,7 @@ def sklearn_methods(
            'genomic + clinical, L1 logistic': (_l1,('genomic','clinical'))}
     return {k: sklearn_method(*v) for k,v in out.items() if set(v[1])<=set(names)}
 
-# %% ../nbs/60_experiment.ipynb #576d152c
+# %% ../nbs/60_experiment.ipynb #55580d8e
 def benchmark(
     cohort, # `Cohort` with a label
     methods:dict, # Name -> method, or (method, settings worth keeping)
@@ -220,7 +223,7 @@ def benchmark(
     for name,m in methods.items():
         m,own = m if isinstance(m, tuple) else (m, {}); t0 = time.process_time()
         preds[name] = cross_validate(cohort, m, k, repeats, seed, name)
-        new = score_rows(cohort.y, preds[name], table, name, cohort.name, seed, bca, seconds=time.process_time()-t0, k=k, repeats=repeats, clock='CPU', **own, **kw)
+        new = score_rows(cohort.y, preds[name], table, name, cohort.name, seed, bca, **dict(seconds=time.process_time()-t0, k=k, repeats=repeats, clock='CPU') | own | kw)
         if path: append_rows(path, new)
         rows += new
     return rows,preds

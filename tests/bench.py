@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from onconet.core import set_seed
 from onconet.data.cohort import Cohort, digital_cohort
 from onconet.data.files import home
-from onconet.data.leukaemia import load_leukaemia
+from onconet.data import leukaemia
 from onconet.data.loaders import augment_images  # the module also gives Cohort its dataloaders
 from onconet.data.omics import read_expression
 from onconet.experiment import append_rows, row
@@ -49,7 +49,7 @@ def speed():
     onconet,device = Path(sys.executable).with_name('onconet'),'cuda' if torch.cuda.is_available() else 'cpu'
     yield 'import onconet', 'digital', 1, best(lambda: subprocess.run([sys.executable, '-c', 'import onconet'], check=True))
     yield 'onconet --help', 'digital', 1, best(lambda: subprocess.run([onconet, '--help'], check=True, capture_output=True))
-    yield 'load_leukaemia, patients', 'digital', 128, best(load_leukaemia)
+    yield 'load_leukaemia, patients', 'leukaemia', 128, best(lambda: (leukaemia._read.cache_clear(), leukaemia.load_leukaemia()))
     yield 'simulate, patients', 'digital', 1000, best(lambda: simulate(1000), 1)
     set_seed(0)
     cohort = digital_cohort(n=1000)
