@@ -6,8 +6,9 @@
 __all__ = ['SHARES', 'few_labels', 'supervised', 'label_methods', 'label_run', 'label_curve', 'label_gains', 'small_encoder',
            'pretrained_encoders', 'run_labels']
 
-# %% ../nbs/60_labels.ipynb #3ae8916a
+# %% ../nbs/60_labels.ipynb #5705995b
 import time
+from inspect import signature
 from copy import deepcopy
 from functools import partial
 from itertools import product
@@ -136,7 +137,7 @@ def pretrained_encoders(
         append_rows(path, [row('labels', k, cohort.name, 'pretrain_seconds', time.process_time()-t0, 0, epochs=epochs, images=len(train), clock='CPU, one thread')])
     return out
 
-# %% ../nbs/60_labels.ipynb #0ac8e542
+# %% ../nbs/60_labels.ipynb #99e71d55
 def run_labels(
     path, # CSV file to append to
     cohort:Cohort=None, # With images and a column `split` of train and test; BloodMNIST (or PBC-28, where that is at hand) if None
@@ -148,6 +149,8 @@ def run_labels(
     cohort = cohort or load_bloodmnist()
     train,test = (np.flatnonzero(cohort.patients['split'] == k) for k in ('train','test'))
     methods = label_methods(cohort, fresh, pretrained_encoders(cohort, train, path, epochs, fresh), **kw)
-    preds = label_curve(cohort, methods, train, test, path, shares, seeds, epochs=epochs, **kw)
-    append_rows(path, label_gains(preds, cohort.y[test], cohort.name, epochs=epochs))
+    defaults = {k: p.default for f in (supervised, label_methods) for k,p in signature(f).parameters.items() if k in ('lr','bs','steps','longer')}
+    settings = dict(epochs=epochs) | defaults | kw
+    preds = label_curve(cohort, methods, train, test, path, shares, seeds, **settings)
+    for other in ('from scratch','from scratch, longer'): append_rows(path, label_gains(preds, cohort.y[test], cohort.name, other, **settings))
     return preds
