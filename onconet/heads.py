@@ -55,6 +55,11 @@ def numeric(
         out.append(torch.as_tensor(v.to_numpy(np.float32)))
     return torch.stack(out, 1)
 
+# %% ../nbs/23_heads.ipynb #fe6e6cde
+def _only(cohort, name, v, right, want):
+    "An `OncoError` that names the first patient whose known value is not right"
+    if len(bad := (~(right | v.isnan())).nonzero()): raise OncoError(f'{cohort.name}: patients.{name}: {v[bad[0,0]]:g} of patient {cohort.ids[bad[0,0]]}; want {want}')
+
 # %% ../nbs/23_heads.ipynb #57d3146f
 class Classes(Head):
     "One class of several, by cross-entropy"
@@ -66,7 +71,7 @@ class Classes(Head):
         share:float=1. # Weight of this head's loss among several
     ): self.column,self.classes,self.weights,self.share = column,classes,weights,share
 
-# %% ../nbs/23_heads.ipynb #39db8e89
+# %% ../nbs/23_heads.ipynb #efd39f68
 @patch
 def fit(self:Classes,
     cohort, # `Cohort`
@@ -82,6 +87,7 @@ def fit(self:Classes,
     if isinstance(w, dict) and (bad := set(w)-set(known)): raise OncoError(f'{cohort.name}: weights: no class {min(bad)!r}; there are {known}')
     if isinstance(w, str): w = [float(n.sum()/max((n > 0).sum(), 1)/max(o, 1)) for o in n]
     elif isinstance(w, dict): w = [float(w.get(o, 1)) for o in known]
+    if w is not None and not (np.isfinite(w).all() and min(w) >= 0 and max(w) > 0): raise OncoError(f'{cohort.name}: weights {list(w)}: want numbers of at least 0 that are not all 0')
     return Classes(name, known, w, self.share)
 
 # %% ../nbs/23_heads.ipynb #7b7c3837
@@ -158,15 +164,13 @@ def size(self:Labels)->int:
     return len(self.columns)
 Labels.width = Labels.size
 
-# %% ../nbs/23_heads.ipynb #f2a39a13
+# %% ../nbs/23_heads.ipynb #c56c459f
 @patch
 def target(self:Labels, cohort # `Cohort`
 )->Tensor: # float [N,L], NaN where unknown
     "Labels as 0 and 1"
     y = numeric(cohort, *self.columns)
-    if (bad := ~(y.isnan() | (y == 0) | (y == 1))).any():
-        i,j = bad.nonzero()[0].tolist()
-        raise OncoError(f'{cohort.name}: patients.{self.columns[j]}: {y[i,j]:g} of patient {cohort.ids[i]}; want 0 or 1')
+    for c,v in zip(self.columns, y.T): _only(cohort, c, v, (v == 0) | (v == 1), '0 or 1')
     return y
 
 # %% ../nbs/23_heads.ipynb #a2f7562e
@@ -212,13 +216,16 @@ class Cox(Head):
     def words(self, a): return {'risk': a[:,0]}
     def word(self, t): return f'{t[0]:.3g} months, {"event" if t[1] == 1 else "censored"}'
 
-# %% ../nbs/23_heads.ipynb #3ca97168
+# %% ../nbs/23_heads.ipynb #0c83af9f
 @patch
 def target(self:Cox, cohort # `Cohort`
 )->Tensor: # Follow-up and event, float [N,2]
     "Follow-up and event"
     if None in (self.time, self.event): raise OncoError(f'{cohort.name}: no follow-up was chosen; a cohort has `time` and `event` columns')
-    return numeric(cohort, self.time, self.event)
+    t,e = (y := numeric(cohort, self.time, self.event)).T
+    _only(cohort, self.time, t, t >= 0, 'months of 0 or more')
+    _only(cohort, self.event, e, (e == 0) | (e == 1), '1 (seen) or 0 (censored)')
+    return y
 
 # %% ../nbs/23_heads.ipynb #7226d48b
 @patch
@@ -245,7 +252,7 @@ def score(self:Cox, a, y # Activations [N,·], follow-up and event [N,2]
     known = np.isfinite(y).all(1)
     return float(c_index(y[known], self.risk(a)[known]))
 
-# %% ../nbs/23_heads.ipynb #e9cc06d7
+# %% ../nbs/23_heads.ipynb #272018e8
 class Hazards(Cox):
     "Chance to survive each of J intervals (Gensheimer and Narasimhan 2019)"
     def __init__(self,
@@ -254,7 +261,10 @@ class Hazards(Cox):
         bins:int=8, # Intervals J, each with as many training events as the others; ties may leave fewer
         cuts:list=None, # Ends of the intervals, rising [J]; found by `fit`
         share:float=1. # Weight of this head's loss among several
-    ): self.time,self.event,self.bins,self.cuts,self.share = time,event,bins,cuts,share
+    ):
+        if not (isinstance(bins, (int,np.integer)) and bins > 0): raise OncoError(f'Hazards: bins: want a whole number of at least 1, got {bins!r}')
+        if cuts is not None and not (len(cuts) and np.isfinite(cuts).all() and (np.diff(cuts) > 0).all()): raise OncoError(f'Hazards: cuts: want months that rise, got {cuts}')
+        self.time,self.event,self.bins,self.cuts,self.share = time,event,bins,None if cuts is None else [*map(float, cuts)],share
     size = property(lambda self: len(self.cuts))
 
 # %% ../nbs/23_heads.ipynb #5e19abe3

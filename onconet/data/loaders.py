@@ -6,7 +6,7 @@
 __all__ = ['ahead', 'CohortLoader', 'balanced', 'augment_images', 'CohortLoaders', 'targets', 'draw', 'Patients', 'Said',
            'InOrder', 'plot_top_losses']
 
-# %% ../../nbs/15_data.loaders.ipynb #f44f7355
+# %% ../../nbs/15_data.loaders.ipynb #5526fffa
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,13 +14,14 @@ import numpy as np, pandas as pd, torch
 from torch import Tensor
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
+from fastai.data.transforms import CategoryMap
 from fastai.imports import dispatch
 from fastai.interpret import plot_top_losses
 from fastai.torch_core import TensorBase
 from fastcore.basics import patch
 from fastcore.foundation import L
 from ..core import OncoError, batch_names, few
-from .augment import cutout, geometry, stain
+from .augment import cutout, geometry, stain, tiles_here
 from .cohort import Cohort
 from .images import Bags
 from .prep import Prep
@@ -123,7 +124,7 @@ def balanced(
     w[train] = len(train)/len(n)/n[cell]
     return w
 
-# %% ../../nbs/15_data.loaders.ipynb #8e24668b
+# %% ../../nbs/15_data.loaders.ipynb #b15adaec
 def augment_images(
     batch:dict, # The batch contract
     shift:float=0., # Largest shift, share of the side
@@ -134,9 +135,10 @@ def augment_images(
 )->dict:
     "Turn, shift, stain and perhaps cut out a batch's images"
     def change(x):
-        x = geometry(x, shift, zoom, generator=generator)
-        if sigma: x = stain(x, sigma, generator=generator)
-        return cutout(x, hole, generator) if hole else x
+        y = geometry(x, shift, zoom, generator=generator)
+        if sigma: y = stain(y, sigma, generator=generator)
+        if hole: y = cutout(y, hole, generator)
+        return y if x.ndim == 4 else torch.where(tiles_here(x)[...,None,None,None], y, 0)
     return {k: change(x) if x.dtype == torch.uint8 else x for k,x in batch.items()}
 
 # %% ../../nbs/15_data.loaders.ipynb #6bd4866b
@@ -151,6 +153,14 @@ def _options(cohort, tiles, cache, prefetch, **counts):
     word = isinstance(cache, str) and cache != 'memory' and Path(cache).name == cache and not Path(cache).is_dir()
     if word or cache is False: raise OncoError(f"cache: want None, 'memory', True or a folder, got {cache!r}; a new folder of that name is {'./'+str(cache)!r}")
 
+# %% ../../nbs/15_data.loaders.ipynb #743cc550
+def _heads(heads):
+    "Heads one by one, or an `OncoError` for what is none"
+    heads = L(heads)
+    if bad := [h for h in heads if isinstance(h, type) or not hasattr(h, 'fit')]: raise OncoError(f"heads: {bad[0]!r} is none; for the class of a column say Classes({bad[0] if isinstance(bad[0], str) else 'label'!r})")
+    if bad := [h for h in heads if not h.share > 0]: raise OncoError(f'heads: want a share above 0, got {bad[0]}')
+    return heads
+
 # %% ../../nbs/15_data.loaders.ipynb #a1d83be7
 class CohortLoaders(DataLoaders):
     "A cohort's training and validation loaders, with `prep`, `cohort`, `classes` and `heads`"
@@ -163,13 +173,13 @@ def targets(
     out = [h.target(cohort) for h in heads]
     return out[0] if len(out) == 1 else torch.cat([o.float().reshape(len(o), -1) for o in out], 1)
 
-# %% ../../nbs/15_data.loaders.ipynb #8afcf020
+# %% ../../nbs/15_data.loaders.ipynb #633659fb
 @patch
 def dataloaders(self:Cohort,
     train=None, # Training patients: positions, a mask or ids; a stratified split if None
     valid=None, # Validation patients, likewise; all others if None
     bs:int=64, # Patients a batch
-    genes:int=None, # Columns of a matrix to keep, by F test or, without classes, by variance in the training patients
+    genes:int=None, # Columns of a matrix to keep, by F test between the classes of the first head that learns some, else by variance, in the training patients
     size:int=32, # Pixels a side of image files
     tiles=None, # Images (1 if None) or embeddings (256 if None) a patient in a batch; or a dict by modality
     augment=augment_images, # Function of a training batch, or None
@@ -182,16 +192,18 @@ def dataloaders(self:Cohort,
 )->CohortLoaders:
     "Training and validation loaders of the batch contract"
     _options(self, tiles, cache, prefetch, bs=bs, genes=genes, size=size)
-    heads = L(heads)
-    (self.remade(label=None) if heads else self).check(fail=True)
+    heads = _heads(heads)
+    asked = self.remade(label=None) if heads else self
+    asked.check(fail=True)
     if train is None: train,valid = self.split(.2, seed=seed)
     train = self.positions(train)
     valid = np.setdiff1d(np.arange(len(self)), train) if valid is None else self.positions(valid)
     if len(both := self.ids[np.intersect1d(train, valid)]): raise OncoError(f'{self.name}: {len(both)} patients are in both train and valid: {few(both)}')
     if np.asarray(weights).dtype.kind == 'U': weights = balanced(self, weights, train)
     if weights is not None and np.shape(weights) != (len(self),): raise OncoError(f'weights: want one for each of the {len(self)} patients, got {np.shape(weights)}')
-    prep = Prep.fit(self, genes=genes, size=size, tiles=tiles, train=train)
     heads = [h.fit(self, train) for h in heads]
+    codes = next((h.target(self).numpy() for h in heads if hasattr(h, 'classes')), None)
+    prep = Prep.fit(asked, genes=genes, size=size, tiles=tiles, train=train, y=codes)
     tensors,y = prep(self, cache),targets(heads, self) if heads else torch.as_tensor(self.y) if self.label else torch.full([len(self)], -1)
     mk = lambda idx, **kw: CohortLoader(tensors, y, idx, bs=bs, device=device, prefetch=prefetch, **kw)
     both = mk(train, shuffle=True, augment=augment, weights=weights),mk(valid)
@@ -340,3 +352,11 @@ def _pre_show_batch(self:CohortLoader, b, max_n:int=9 # (batch, targets), and pa
 def plot_top_losses(x:Patients, y, samples, outs, raws, losses, figsize=None, **kw):
     said = [f'{s[1]}\nsaid {o[0]}\nloss {l:.2f}' for s,o,l in zip(samples, outs, losses)]
     x.draw(said, figsize)
+
+# %% ../../nbs/15_data.loaders.ipynb #0ce4be11
+@patch(as_prop=True)
+def vocab(self:CohortLoader)->CategoryMap:
+    "The classes, for fastai's `ClassificationInterpretation`"
+    classes = getattr(self.heads[0], 'classes', []) if len(self.heads) == 1 else [] if self.heads else self.classes
+    if not len(classes): raise OncoError(f'{self.cohort.name}: one class of several is not what is learned')
+    return CategoryMap(classes, sort=False)

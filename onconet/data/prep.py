@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['STORES', 'fit_matrix', 'apply_matrix', 'fit_mixed', 'apply_mixed', 'Prep']
 
-# %% ../../nbs/14_data.prep.ipynb #f3bcf399
+# %% ../../nbs/14_data.prep.ipynb #1f139579
 import warnings
 import numpy as np, pandas as pd, torch
 from torch import Tensor
 from fastcore.basics import patch
 from sklearn.feature_selection import f_classif
 from ..core import OncoError, few
+from .augment import tiles_here
 from .cohort import Cohort
-from .images import Bags, Embeddings, Images, flat
+from .images import Bags, Embeddings, Images
 
-# %% ../../nbs/14_data.prep.ipynb #ae9abc15
+# %% ../../nbs/14_data.prep.ipynb #3213aef8
 def fit_matrix(
     df:pd.DataFrame, # Training rows [N,G]
     y:np.ndarray=None, # Class codes [N], -1 where unknown; None where there are no classes
@@ -23,6 +24,7 @@ def fit_matrix(
     name:str='genomic' # For messages
 )->dict: # columns, mean, std
     "Learn standardisation, and which columns to keep, from training rows"
+    if y is not None and len(set(y[y>=0])) < 2: y = None
     def learn(x):
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='Mean of empty|Degrees of freedom')
@@ -124,16 +126,18 @@ class Prep:
     ): self.state = state
     def __repr__(self): return f'Prep({", ".join(f"{k}: {self.width(k)}" for k in self.state)})'
 
-# %% ../../nbs/14_data.prep.ipynb #d960d048
+# %% ../../nbs/14_data.prep.ipynb #e8094888
 @patch(cls_method=True)
 def fit(cls:Prep,
     cohort:Cohort, # With its training patients
     genes:int=None, # Columns of a matrix to keep, by F test or, without classes, by variance
     size:int=32, # Pixels a side of image files
     tiles=None, # Images (1 if None) or embeddings (as many as the fullest patient has, at most 256, if None) a patient in a batch; or a dict by modality
-    train=None # Positions of the training patients; all if None
+    train=None, # Positions of the training patients; all if None
+    y:np.ndarray=None # Class codes by which columns are chosen [N], -1 where unknown; the cohort's label, if it has one, if None
 )->Prep:
     "Learn from training patients"
+    if y is None and cohort.label: y = cohort.y
     state,here = {},np.isin(np.arange(len(cohort)), np.arange(len(cohort)) if train is None else train)
     for k,m in cohort.modalities.items():
         rows,t = here & cohort.has(k),tiles.get(k) if isinstance(tiles, dict) else tiles
@@ -144,7 +148,7 @@ def fit(cls:Prep,
             state[k] = dict(kind='image', size=m.shape[-1], tiles=min(t or m.shape[1], m.shape[1]) if m.ndim == 5 else 1)
             if m.shape[-2] != m.shape[-1]: state[k]['height'] = m.shape[-2]
         elif cohort.mixed(k): state[k] = fit_mixed(cohort.table(k)[rows], k)
-        else: state[k] = fit_matrix(cohort.table(k)[rows], cohort.y[rows] if genes and cohort.label else None, genes, k)
+        else: state[k] = fit_matrix(cohort.table(k)[rows], y[rows] if genes and y is not None else None, genes, k)
     return cls(state)
 
 # %% ../../nbs/14_data.prep.ipynb #f9f385de
@@ -169,7 +173,7 @@ def _fits(m, s, name):
     if m.dtype != np.uint8: raise OncoError(f'{name}: images come as bytes (uint8), these are {m.dtype}')
     if m.shape[-2:] != (want := (s.get('height', s['size']), s['size'])): raise OncoError(f'{name}: images of {m.shape[-2]} by {m.shape[-1]} pixels, the model was trained on {want[0]} by {want[1]}')
 
-# %% ../../nbs/14_data.prep.ipynb #ba5edd50
+# %% ../../nbs/14_data.prep.ipynb #91b63ead
 @patch
 def __call__(self:Prep,
     cohort:Cohort, # Any patients; a modality that the cohort has not is absent for all
@@ -177,6 +181,7 @@ def __call__(self:Prep,
 )->dict: # present bool [N,M], one store a modality, site long [N]
     "A whole cohort as the batch contract"
     n,out = len(cohort),{}
+    if not n: raise OncoError(f'{cohort.name}: no patients')
     out['present'] = torch.as_tensor(np.stack([cohort.has(k) if k in cohort.names else np.zeros(n, bool) for k in self.state], 1))
     if len(d := cohort.ids[~out['present'].any(1).numpy()]): raise OncoError(f'{cohort.name}: patient {d[0]} has none of {list(self.state)}')
     for k,s in self.state.items():
@@ -196,7 +201,7 @@ def nothing(self:Prep, name:str # Modality
     if s['kind'] == 'image': return torch.zeros(*[s['tiles']]*(s['tiles'] > 1), 3, s.get('height', s['size']), s['size'], dtype=torch.uint8)
     return torch.zeros(self.width(name))
 
-# %% ../../nbs/14_data.prep.ipynb #071888d3
+# %% ../../nbs/14_data.prep.ipynb #5d83447b
 @patch
 def store(self:Prep,
     cohort:Cohort, # Any patients
@@ -207,8 +212,12 @@ def store(self:Prep,
     m,s = cohort.modalities[name],self.state[name]
     if isinstance(m, Embeddings): return m.bags(cohort.ids, s['tiles'])
     if isinstance(m, Images): return m.bags(cohort.ids, s['size'], s['tiles'], cache)
-    if m.ndim == 5 and s['tiles'] < m.shape[1]: return flat(m.reshape(-1, *m.shape[2:]), np.full(len(m), m.shape[1]), tiles=s['tiles'], bag=s['tiles'] > 1)
-    return torch.as_tensor(m)
+    if m.ndim == 4: return torch.as_tensor(m)
+    here = np.stack([tiles_here(torch.tensor(x[None]))[0].numpy() for x in m])
+    if (bare := cohort.has(name) & ~here.any(1)).any(): raise OncoError(f'{name}: patient {cohort.ids[bare][0]} has no tile, all are black')
+    if s['tiles'] >= m.shape[1]: return torch.as_tensor(m)
+    rows,at,n = m.reshape(-1, *m.shape[2:]),np.flatnonzero(here),here.sum(1); starts = np.cumsum(n)-n
+    return Bags(lambda i, which: rows[at[starts[i][:,None]+which]], n, m.shape[2:], s['tiles'], m.dtype, bag=s['tiles'] > 1)
 
 # %% ../../nbs/14_data.prep.ipynb #4b5699d7
 @patch

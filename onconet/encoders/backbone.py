@@ -6,19 +6,19 @@
 __all__ = ['reduction', 'on_meta', 'steps', 'restride', 'fitted', 'Backbone', 'normalised', 'file_weights', 'hub_weights',
            'small_vit', 'HybridCNNViT']
 
-# %% ../../nbs/32_encoders.backbone.ipynb #eac7539b
+# %% ../../nbs/32_encoders.backbone.ipynb #fbe2ee14
 import inspect, math, sys, warnings
 from difflib import get_close_matches
 from pathlib import Path
 import timm, torch
 from fastcore.basics import patch
-from timm.layers import build_sincos2d_pos_embed
+from timm.layers import build_sincos2d_pos_embed, to_2tuple
 from timm.models import load_state_dict
 from timm.models.vision_transformer import Block
 from torch import nn, Tensor
 from torch.func import functional_call
 from ..core import OncoError, few
-from .image import ResidualCNN
+from .image import ResidualCNN, mean_tiles
 
 # %% ../../nbs/32_encoders.backbone.ipynb #b365008f
 def reduction(
@@ -63,7 +63,7 @@ def restride(
     if isinstance(m, nn.Conv2d): m.stride,m.padding = (s, s),tuple((k-s+1)//2 for k in m.kernel_size)
     else: m.kernel_size,m.stride,m.padding = s,s,0
 
-# %% ../../nbs/32_encoders.backbone.ipynb #c96f7715
+# %% ../../nbs/32_encoders.backbone.ipynb #5a457773
 def _sized(net): return {'img_size', 'patch_size'} <= set(inspect.signature(type(net).__init__).parameters)
 
 def fitted(
@@ -74,20 +74,20 @@ def fitted(
     "A network of timm without its classifier, fitted to the size of the images"
     net = timm.create_model(name, num_classes=0, **kw)
     full = net.feature_info[-1]['reduction']
-    if _sized(net):
-        patch = net.patch_embed.patch_size[0]
+    if _sized(net) and (patch := getattr(getattr(net, 'patch_embed', None), 'patch_size', None)):
+        patch = to_2tuple(patch)[0]
         want = patch*reduction(size, full, 7 if patch == full else 3.5)//full
         return timm.create_model(name, num_classes=0, **dict(img_size=size, patch_size=max(want, 1)) | kw)
     if hasattr(net, 'pre_logits'): net.pre_logits = nn.Identity()
     left = full//reduction(size, full, 3.5)
-    for step in steps(net, net.pretrained_cfg['input_size'][-1]):
+    for step in steps(net, net.pretrained_cfg['input_size'][-1]) if left > 1 else []:
         s = max(s for _,s in step)
         if left > 1:
             for m,_ in step: restride(m, max(s//left, 1))
         left = max(left//s, 1)
     return net
 
-# %% ../../nbs/32_encoders.backbone.ipynb #a040ce7b
+# %% ../../nbs/32_encoders.backbone.ipynb #9ec26b7d
 def _line(e): return next(iter(str(e).strip().splitlines()), type(e).__name__)[:200]
 
 def _net(name, size, kw):
@@ -98,7 +98,9 @@ def _net(name, size, kw):
     try:
         net = fitted(name, size, **kw)
         return net, on_meta(net, size).shape[1]
-    except Exception as e: raise OncoError(f'{name} cannot be fitted to images of {size} pixels ({_line(e)})') from e
+    except Exception as e:
+        made = timm.get_pretrained_cfg(arch).input_size[-1]
+        raise OncoError(f'{name} cannot be fitted to images of {size} pixels ({_line(e)}); it was made for {made}, and resnet18 takes any size') from e
 
 # %% ../../nbs/32_encoders.backbone.ipynb #5992688f
 class Backbone(nn.Module):
@@ -136,13 +138,13 @@ def normalised(
     top = 255 if x.dtype==torch.uint8 else 1
     return (x.contiguous(memory_format=torch.channels_last)-top*mean)/(top*std)
 
-# %% ../../nbs/32_encoders.backbone.ipynb #a8aad66c
+# %% ../../nbs/32_encoders.backbone.ipynb #ec370ee9
 @patch
 def forward(self:Backbone,
     x:Tensor # Images [B,3,H,W] or bags [B,N,3,H,W], uint8 0..255 or float 0..1
 )->Tensor:   # Embedding [B,D]
-    "Normalise, encode, project; a bag of tiles is the mean of its tiles"
-    if x.ndim==5: return self(x.flatten(0, 1)).unflatten(0, x.shape[:2]).mean(1)
+    "Normalise, encode, project; a bag of tiles is the mean of those that are there"
+    if x.ndim==5: return mean_tiles(self, x)
     x = normalised(x, self.mean, self.std, self.config['size'] if _sized(self.net) else None)
     return self.head(self.net(x))
 
@@ -233,12 +235,12 @@ def token_weights(self:HybridCNNViT,
     "How much each position of the map counts"
     return self.tokens(x)[1]
 
-# %% ../../nbs/32_encoders.backbone.ipynb #f844c431
+# %% ../../nbs/32_encoders.backbone.ipynb #610361e6
 @patch
 def forward(self:HybridCNNViT,
     x:Tensor # Images [B,3,H,W] or bags [B,N,3,H,W], uint8 0..255 or float 0..1, sides of at least 16
 )->Tensor:   # Embedding [B,D]
-    "Encode and pool; a bag of tiles is the mean of its tiles"
-    if x.ndim==5: return self(x.flatten(0, 1)).unflatten(0, x.shape[:2]).mean(1)
+    "Encode and pool; a bag of tiles is the mean of those that are there"
+    if x.ndim==5: return mean_tiles(self, x)
     h,w = self.tokens(x)
     return self.head((w[...,None]*h).sum(1))
