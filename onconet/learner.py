@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['TakeApart', 'Penalty', 'Supervise', 'EMA', 'EpochBar', 'Bfloat16', 'Checkpoint', 'two_groups', 'onco_learner']
 
-# %% ../nbs/41_learner.ipynb #7155d975
+# %% ../nbs/41_learner.ipynb #2042805b
 import json, random
 from functools import partial
 from hashlib import sha256
+from inspect import signature
 from pathlib import Path
 import numpy as np, torch
 from torch import nn
 from fastai.callback.core import Callback
-from fastai.callback.schedule import Learner
+from fastai.callback.schedule import Learner, ParamScheduler
 from fastai.callback.tracker import TrackerCallback
 from fastai.callback.training import GradientClip
 from fastai.optimizer import Adam
@@ -28,7 +29,7 @@ from .core import OncoError, write_beside
 from .data.loaders import CohortLoaders
 from .heads import JointLoss, head_metrics, heads_of
 from .losses import penalty
-from .model import OncoNet, onconet_for
+from .model import OncoNet, onconet_for, uncompiled
 from .trained import Trained
 
 # %% ../nbs/41_learner.ipynb #0b2774cd
@@ -76,21 +77,22 @@ def alone(self:Supervise,
         total = total + here.sum()*self.loss_func(votes.flatten(0,1).float(), self.y[here].repeat_interleave(e, 0))
     return e*total/present.sum()
 
-# %% ../nbs/41_learner.ipynb #462f56f2
+# %% ../nbs/41_learner.ipynb #74544d1f
 class EMA(Callback):
     "Validate with, and end on, an exponential moving average of the weights"
     def __init__(self,
         decay:float=.999 # Share of the average that stays at each step, reached by warm-up
     ): self.decay,self.raw = decay,None
     def before_fit(self):
-        self.after_validate()
+        self.before_epoch()
         self.model.parts = None
         self.average,self.steps = ModelEmaV3(self.model, decay=self.decay, use_warmup=True),0
     def after_step(self): self.steps += 1; self.average.update(self.model, self.steps)
     def before_validate(self): self.learn.model,self.raw = self.average.module,self.model
-    def after_validate(self):
+    def before_epoch(self):
         if self.raw is not None: self.learn.model,self.raw = self.raw,None
     def after_fit(self):
+        self.before_epoch()
         if self.steps: self.model.load_state_dict(self.average.module.state_dict())
 
 # %% ../nbs/41_learner.ipynb #09ff1e38
@@ -100,20 +102,21 @@ class EpochBar(Callback):
     def after_epoch(self): self.bar.set_postfix(loss=f'{float(self.smooth_loss):.3f}'); self.bar.update()
     def after_fit(self): self.bar.close()
 
-# %% ../nbs/41_learner.ipynb #7696a069
+# %% ../nbs/41_learner.ipynb #4344ec1d
 class Bfloat16(Callback):
     "Compute the forward pass under bfloat16 autocast, on the processor or the graphics card"
-    order,cast = 10,None
-    def before_batch(self):
-        self.leave()
-        self.cast = torch.autocast(next(self.model.parameters()).device.type, torch.bfloat16); self.cast.__enter__()
+    order,device = 10,'cpu'
+    def before_train(self): self.learn._do_one_batch = partial(self.batch, self.learn)
+    before_validate = before_train
     def after_pred(self): self.learn.pred = self.pred.float()
-    def leave(self):
-        if self.cast: self.cast.__exit__(None, None, None)
-        self.cast = None
-    after_loss = after_cancel_batch = after_cancel_fit = leave
+    def after_loss(self): torch.set_autocast_enabled(self.device, False)
+    def batch(self,
+        learn:Learner # Whose batch it is; without autocast once it has dropped this callback
+    ):
+        self.device = next(learn.model.parameters()).device.type
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.learn is learn): Learner._do_one_batch(learn)
 
-# %% ../nbs/41_learner.ipynb #2f93965e
+# %% ../nbs/41_learner.ipynb #86b0ef72
 class Checkpoint(Callback):
     "After every epoch write what a training needs to go on; before the first go on from what was written"
     order = 65
@@ -125,6 +128,7 @@ class Checkpoint(Callback):
         if not self.run: return
         self.fits += 1; self.path = self.first if self.fits == 1 else self.first.with_stem(f'{self.first.stem}-{self.fits}')
         self.start,self.total = 0,self.n_epoch
+        self.run_id = self.same()
         if self.path.exists(): self.restore()
         self.learn.n_epoch = self.total-self.start
 
@@ -132,24 +136,37 @@ class Checkpoint(Callback):
         self.learn.n_epoch,self.learn.epoch = self.total,self.start+self.epoch
         self.recorder.log = L(self.epoch)
 
-# %% ../nbs/41_learner.ipynb #ca6b324e
+# %% ../nbs/41_learner.ipynb #42273e92
 @patch
 def stores(self:Checkpoint)->dict: # Name -> module
     "Modules whose weights go into the file: the model, and its moving average if there is one"
-    return {'model': self.model} | ({'ema': self.ema.average.module} if hasattr(self.learn, 'ema') else {})
+    ema = getattr(self.learn, 'ema', None)
+    raw = getattr(ema, 'raw', None)
+    return {'model': uncompiled(self.model if raw is None else raw)} | ({'ema': uncompiled(ema.average.module)} if ema else {})
 
 @patch
 def trackers(self:Checkpoint)->dict: # Name -> callback
     "Callbacks that remember the best epoch"
     return {c.name: c for c in self.learn.cbs if isinstance(c, TrackerCallback)}
 
-@patch
-def run_id(self:Checkpoint)->str:
-    "What must be the same for a run to be the same run"
-    what = [self.total, [h.state for h in heads_of(self.dls)], list(map(str, self.dls.cohort.ids[self.dls.train.dataset])), {k: list(v.shape) for k,v in self.model.state_dict().items()}]
-    return sha256(json.dumps(what).encode()).hexdigest()
+# %% ../nbs/41_learner.ipynb #f1f961a5
+def _numbers(cb):
+    "A callback's arguments that are numbers, and its schedules at five points of the training"
+    def at(f): return [np.asarray(f(i/4), float).round(12).tolist() for i in range(5)]
+    if isinstance(cb, ParamScheduler): return {k: at(f) for k,f in cb.scheds.items()}
+    if isinstance(cb, ModalityDropout): return at(cb.p)
+    return {k: v for k in signature(type(cb).__init__).parameters if isinstance(v := vars(cb).get(k), (int,float)) and not isinstance(v, bool)}
 
-# %% ../nbs/41_learner.ipynb #3cdc9075
+@patch
+def same(self:Checkpoint)->dict: # Name -> SHA-256
+    "What must be the same for a run to be the same run"
+    d,m = self.dls,uncompiled(self.model)
+    what = {'epochs': self.total, 'model': [{n: o.config for n,o in m.named_modules() if isinstance(getattr(o, 'config', None), dict)}, {k: list(v.shape) for k,v in m.state_dict().items()}], 'optimiser': [dict(h) for h in self.opt.hypers],
+            'callbacks': sorted((c.name, n) for c in self.learn.cbs if (n := _numbers(c))), 'patients': [list(map(str, d.cohort.ids[l.dataset])) for l in d], 'batches': d.train.bs,
+            'heads': [h.state for h in heads_of(d)], 'targets': sha256(d.train.y.numpy().tobytes()).hexdigest(), 'data': d.prep.state}
+    return {k: sha256(json.dumps(v, default=str).encode()).hexdigest() for k,v in what.items()}
+
+# %% ../nbs/41_learner.ipynb #16f41b5f
 @patch
 def after_epoch(self:Checkpoint):
     tensors = {f'{n}.{k}': v for n,m in self.stores().items() for k,v in m.state_dict().items()} | {'torch': torch.get_rng_state()}
@@ -157,20 +174,21 @@ def after_epoch(self:Checkpoint):
     opt = self.opt.state_dict()
     tensors |= {f'opt.{i}.{k}': v for i,p in enumerate(opt['state']) for k,v in p.items() if torch.is_tensor(v)}
     r,(_,mt,*at) = self.recorder,np.random.get_state()
-    facts = dict(run=self.run_id(), epoch=self.epoch+1, hypers=[dict(h) for h in opt['hypers']], opt=[{k: v for k,v in p.items() if not torch.is_tensor(v)} for p in opt['state']],
+    facts = dict(run=self.run_id, epoch=self.epoch+1, hypers=[dict(h) for h in opt['hypers']], opt=[{k: v for k,v in p.items() if not torch.is_tensor(v)} for p in opt['state']],
                  train_iter=self.train_iter, steps=getattr(getattr(self.learn, 'ema', None), 'steps', 0), python=random.getstate(), numpy=[mt.tolist(), *at], order=self.dls.train.rng.getstate(),
                  records=dict(values=[list(map(float, v)) for v in r.values], losses=list(map(float, r.losses)), lrs=list(map(float, r.lrs)), iters=r.iters),
                  smooth=[r.smooth_loss.count, float(r.smooth_loss.val)], trackers={k: {a: float(v) for a in ('best','wait') if (v := getattr(c, a, None)) is not None} for k,c in self.trackers().items()})
     with write_beside(self.path) as t: save_file({k: v.contiguous().clone() for k,v in tensors.items()}, t, {'facts': json.dumps(facts)})
 
-# %% ../nbs/41_learner.ipynb #df0cd53a
+# %% ../nbs/41_learner.ipynb #46b61f67
 @patch
 def restore(self:Checkpoint):
     "Read the file; an `OncoError` if it belongs to another run"
     try:
         with safe_open(self.path, 'pt') as f: facts,t = json.loads(f.metadata()['facts']),{k: f.get_tensor(k) for k in f.keys()}
     except Exception as e: raise OncoError(f'{self.path}: not a checkpoint ({e}); delete it to start anew') from e
-    if facts['run'] != self.run_id(): raise OncoError(f'{self.path}: belongs to a run with other patients, another model or another number of epochs; delete it to start anew')
+    if bad := [k for k,v in self.run_id.items() if facts['run'].get(k) != v]: raise OncoError(f'{self.path}: belongs to a run with other {", ".join(bad)}; delete it to start anew')
+    print(f'{self.path.name}:', 'finished already' if facts['epoch'] == self.total else f'goes on at epoch {facts["epoch"]} of {self.total}')
     def part(name): return {k[len(name)+1:]: v for k,v in t.items() if k.startswith(name+'.')}
     for n,m in self.stores().items(): m.load_state_dict(part(n))
     dev = next(self.model.parameters()).device
@@ -195,15 +213,15 @@ def recall(self:Checkpoint,
     np.random.set_state(('MT19937', np.array(facts['numpy'][0], dtype=np.uint32), *facts['numpy'][1:])); torch.set_rng_state(t['torch'])
     if 'cuda' in t and torch.cuda.is_available(): torch.cuda.set_rng_state(t['cuda'])
 
-# %% ../nbs/41_learner.ipynb #3578379d
+# %% ../nbs/41_learner.ipynb #229432f2
 def two_groups(
     model:OncoNet
 )->list: # Encoders, the rest
     "Parameters that `freeze` keeps, and those that it trains"
-    rest = [p for n,p in model.named_parameters() if not n.startswith('encoders.')]
-    return [list(model.encoders.parameters()), rest]
+    encoders = list(model.encoders.parameters()); those = set(map(id, encoders))
+    return [encoders, [p for p in model.parameters() if id(p) not in those]]
 
-# %% ../nbs/41_learner.ipynb #9eb92934
+# %% ../nbs/41_learner.ipynb #01ac82bc
 def onco_learner(
     dls:CohortLoaders, # From `cohort.dataloaders(...)`
     model:OncoNet=None, # Built for the data by `onconet_for` if None
@@ -223,7 +241,7 @@ def onco_learner(
 )->Learner:
     "A Learner with the paper's recipe"
     heads = heads_of(dls)
-    model = model or onconet_for(dls.prep, heads)
+    if model is None: model = onconet_for(dls.prep, heads)
     parts = [TakeApart(), Penalty(lam, mu, l1)] + [Supervise(a)]*(a > 0) + [ModalityDropout(p_drop)]*(callable(p_drop) or p_drop > 0)
     parts += [EMA(ema)]*(ema > 0) + ([GradientClip(clip)] if clip else []) + L(cbs)
     return Learner(dls, model, loss_func or JointLoss(heads), opt_func=partial(Adam, mom=.9, sqr_mom=.999), splitter=two_groups, lr=lr, wd=wd,
@@ -243,3 +261,15 @@ def fit_cosine(self:Learner,
 def trained(self:Learner)->Trained:
     "The learner's model as something to keep"
     return Trained(self.model, self.dls.prep, heads_of(self.dls))
+
+# %% ../nbs/41_learner.ipynb #1a10b8b3
+@patch
+def predict(self:Learner,
+    item, # Id or position of a patient, or a `Cohort` of one
+    rm_type_tfms=None, # Not used: fastai's own
+    with_input:bool=False # Return the patient, too
+)->tuple: # The answer in words, decoded, and activations
+    "fastai's own, for one patient"
+    if not isinstance(item, str) and (n := len(item) if hasattr(item, '__len__') else 1) != 1:
+        raise OncoError(f'predict: want one patient, got {n}; `learn.trained.predict(cohort)` and `learn.get_preds(dl=learn.dls.test_dl(...))` answer for several')
+    return self._orig_predict(item, rm_type_tfms, with_input)

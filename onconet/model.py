@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['FACTS', 'ENCODERS', 'PARTS', 'embed_present', 'OncoNet', 'symbols_of', 'pathways', 'network', 'encoder_for',
-           'onconet_for', 'config_of', 'build']
+           'onconet_for', 'uncompiled', 'config_of', 'build']
 
-# %% ../nbs/35_model.ipynb #2b8bc831
+# %% ../nbs/35_model.ipynb #ad5fb7d6
 import warnings
+from inspect import signature
+from numbers import Integral
 import pandas as pd, torch
 from fastcore.basics import patch
 from torch import nn, Tensor
@@ -38,7 +40,7 @@ def embed_present(
     z = encoder(x[rows])
     return z.new_zeros(len(x), z.shape[1]).index_copy(0, rows, z)
 
-# %% ../nbs/35_model.ipynb #6067d875
+# %% ../nbs/35_model.ipynb #1f20d824
 class OncoNet(nn.Module):
     "Encoders, fusion and a linear head over any named modalities"
     def __init__(self,
@@ -56,14 +58,16 @@ class OncoNet(nn.Module):
             self.head.bias.data.zero_()
 
     def forward(self,
-        batch:dict # The batch contract, see `onconet.core`
+        batch:dict, # The batch contract, see `onconet.core`
+        variance:Tensor=None # σ² of each of the model's modalities [B,M], for a fusion by uncertainty
     )->tuple: # scores [B,n_out], fused embedding [B,D], fusion weights [B,M]
         z,present = self.embed(batch)
         if not present.any(1).all():
             i = int((~present.any(1)).nonzero()[0])
             raise OncoError(f'patient in row {i} of the batch has none of {self.names}')
         self.parts = z,present
-        fused,alpha = self.fusion(z, present)
+        if variance is not None and 'variance' not in signature(self.fusion.forward).parameters: raise OncoError(f'{type(self.fusion).__name__} takes no variance; UncertaintyFusion does')
+        fused,alpha = self.fusion(z, present) if variance is None else self.fusion(z, present, variance)
         return self.head(fused), fused, alpha
 
 # %% ../nbs/35_model.ipynb #ec5b8555
@@ -112,7 +116,7 @@ def network(
     if graph is None: graph = comembership_graph(pathways(names, sets), names)
     return (graph if isinstance(graph, Graph) else edge_graph(graph, names)[0]), index
 
-# %% ../nbs/35_model.ipynb #4f2ed90b
+# %% ../nbs/35_model.ipynb #5ddd5aa7
 def _sized(state, sets): return dict(size=state['size'])
 def _graph(kind):
     def facts(state, sets, graph=None): g,index = network(state['columns'], graph, sets); return dict(graph=g, kind=kind, genes=index)
@@ -122,24 +126,46 @@ FACTS = dict(residual=_sized, backbone=_sized, hybrid=_sized, bag=lambda state, 
              sheet=lambda state, sets: dict(n_numbers=len(state['numbers']), categories=[len(v) for v in state['categories'].values()]),
              pathways=lambda state, sets: dict(membership=pathways(state['columns'], sets)), mlp=lambda state, sets: dict(g=len(state['columns'])),
              perceiver=lambda state, sets: dict(genes=gene_index(state['columns'], symbols_of(state['columns']))[0]), **{k: _graph(k) for k in ('gcn','gat','gin')})
+_WIDTH = dict(hybrid='widths', pathways='d_token', perceiver='d_token', gat='width')      # what the heads of attention share
+
 ENCODERS = {'image': dict(residual=ResidualCNN, backbone=Backbone, hybrid=HybridCNNViT, bag=BagEncoder), 'bag': dict(bag=BagEncoder), 'mixed': dict(sheet=ClinicalEncoder),
             'matrix': dict(pathways=PathwayTransformer, mlp=GeneMLP, perceiver=GenePerceiver, gcn=GraphEncoder, gat=GraphEncoder, gin=GraphEncoder)}
 
-# %% ../nbs/35_model.ipynb #400d17bb
+# %% ../nbs/35_model.ipynb #0bf3669d
+def _fits(where, kind, state, cls, facts, kw):
+    "An `OncoError` for arguments that are unknown, or that only the first batch would refuse"
+    takes = [k for k in signature(cls).parameters if k not in facts] + ['graph']*(kind in ('gcn','gat','gin'))
+    if bad := [k for k in kw if k not in takes]: raise OncoError(f'{where}: no argument {bad[0]!r} to choose; there are {takes}')
+    if kind == 'bag' and state['kind'] == 'image' and not kw.get('tile'): raise OncoError(f'{where}: images want `tile`, the encoder of a tile, a module or a dict')
+    if isinstance(p := kw.get('d_path'), int) and p >= facts['d']: raise OncoError(f'{where}: d_path={p!r} leaves the programmes nothing of an embedding of {facts["d"]} units')
+    a = {k: p.default for k,p in signature(cls).parameters.items()} | kw
+    if kind not in _WIDTH or a.get('blocks') == 0: return
+    w,h = a[_WIDTH[kind]],a['heads']
+    last = w[-1] if isinstance(w, (list,tuple)) and w else w
+    if not (isinstance(last, Integral) and isinstance(h, Integral) and h > 0 and last % h == 0): raise OncoError(f'{where}: {_WIDTH[kind]}={w!r} with heads={h!r}; the width wants to be a multiple of the heads')
+
+# %% ../nbs/35_model.ipynb #cfbf557d
 def encoder_for(
     state:dict, # One modality's state in `Prep`
     d:int=64, # Width of the embedding
     sets:dict=None, # Gene set -> gene names, as the matrix names its columns
     kind:str=None, # One of `ENCODERS` for what the modality is; the first of them if None
+    modality:str='', # Its name, for messages
     **kw # To the encoder; `graph` for a graph network
 )->nn.Module:
-    "The encoder that fits what `Prep` learned of a modality"
+    "The encoder that fits what `Prep` learned of a modality; an `OncoError` names an argument that does not fit"
     known = ENCODERS[state['kind']]; kind = kind or next(iter(known))
-    if kind not in known: raise OncoError(f'encoder {kind!r}: choose one of {list(known)}')
+    if kind not in known: raise OncoError(f'{modality or state["kind"]}: encoder {kind!r}; choose one of {list(known)}')
     graph = {k: kw.pop(k) for k in ('graph',) if k in kw and kind in ('gcn','gat','gin')}
-    return known[kind](**FACTS[kind](state, sets, **graph), d=d, **kw)
+    where = f'{modality or state["kind"]}, encoder {kind!r}'
+    facts = FACTS[kind](state, sets, **graph) | dict(d=d)
+    _fits(where, kind, state, known[kind], facts, kw)
+    try: return known[kind](**facts, **kw)
+    except Exception as e:
+        if not kw: raise
+        raise OncoError(f'{where}: does not work with {", ".join(f"{k}={repr(v)[:60]}" for k,v in kw.items())} ({e or type(e).__name__})') from e
 
-# %% ../nbs/35_model.ipynb #462a92c1
+# %% ../nbs/35_model.ipynb #63e2649d
 def onconet_for(
     prep, # `Prep`, fitted on training patients
     heads:list, # What is learned: names of the K classes, or fitted heads
@@ -159,10 +185,19 @@ def onconet_for(
     if votes: d = max(d//n, 1)*n
     def wish(k):
         kw = (encoders or {}).get(k, {})
+        if not isinstance(kw, dict): raise OncoError(f"encoders: want the arguments of {k!r} as a dict such as {{'kind': 'mlp'}}, got {kw!r}")
+        if bad := {'state','d','sets','modality'} & set(kw): raise OncoError(f'encoders: {min(bad)!r} of {k!r} is not to be chosen; the model gives it')
         shared = votes and prep.state[k]['kind'] == 'matrix' and kw.get('kind', 'pathways') == 'pathways'
         return (dict(share=n) if shared else {}) | kw
-    enc = {k: encoder_for(prep.state[k], d, sets, **wish(k)) for k in names}
+    enc = {k: encoder_for(prep.state[k], d, sets, modality=k, **wish(k)) for k in names}
     return OncoNet(enc, FUSIONS[fusion](d, len(enc)), n, d, d//n if votes else 1)
+
+# %% ../nbs/35_model.ipynb #f99ce0d5
+def uncompiled(
+    model:nn.Module # Any, or what `torch.compile` made of one
+)->nn.Module: # The same weights
+    "The module itself, whose weights have the names that a file wants"
+    return getattr(model, '_orig_mod', model)
 
 # %% ../nbs/35_model.ipynb #31504cb9
 PARTS = {c.__name__: c for of in (*ENCODERS.values(), FUSIONS) for c in of.values()}

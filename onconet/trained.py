@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Trained', 'load_model', 'Ensemble']
 
-# %% ../nbs/38_trained.ipynb #1b932184
+# %% ../nbs/38_trained.ipynb #b5371014
 import json
 from hashlib import sha256
 from pathlib import Path
@@ -17,19 +17,19 @@ from .data.augment import turn
 from .data.cohort import Cohort
 from .data.prep import Prep
 from .heads import Classes, JointLoss, answers, head_of
-from .model import OncoNet, build, config_of
+from .model import OncoNet, build, config_of, uncompiled
 
-# %% ../nbs/38_trained.ipynb #4db5ba0e
+# %% ../nbs/38_trained.ipynb #65486163
 class Trained:
     "A model with its prep and its heads"
     def __init__(self,
-        model:OncoNet, # Trained
+        model:OncoNet, # Trained, compiled or not
         prep:Prep, # Fitted on the same training patients
         heads:list, # Fitted heads, or names of the K classes
         label:str='' # What was learned, in the user's words; the column of the first head if empty
     ):
         heads = list(heads)
-        self.model,self.prep,self.heads = model,prep,[Classes(label or 'label', heads)] if isinstance(heads[0], str) else heads
+        self.model,self.prep,self.heads = uncompiled(model),prep,[Classes(label or 'label', heads)] if isinstance(heads[0], str) else heads
         self.label = label or getattr(self.heads[0], 'column', '') or ''
 
 # %% ../nbs/38_trained.ipynb #f13bd3c6

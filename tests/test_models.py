@@ -57,6 +57,14 @@ def spoiled(batch):
         out[k] = torch.where(away, torch.full_like(batch[k], 7 if batch[k].dtype == torch.uint8 else torch.nan), batch[k])
     return out
 
+def grads(model, batch, y, half=False):
+    "Gradients of a training step with a fixed dropout, perhaps in bfloat16; the loss must be finite"
+    model.train().zero_grad(); set_seed(0)
+    with torch.autocast('cpu', torch.bfloat16, enabled=half): scores = model(batch)[0]
+    loss = CrossEntropyLossFlat()(scores.float(), y); loss.backward()
+    assert loss.isfinite()
+    return {n: p.grad.clone() for n,p in model.named_parameters() if p.grad is not None}
+
 @pytest.mark.parametrize('fusion', FUSIONS)
 @pytest.mark.parametrize('kind,name', EACH, ids=[f'{k}-{n}' for k,n in EACH])
 def test_pair(data, kind, name, fusion):
@@ -69,6 +77,9 @@ def test_pair(data, kind, name, fusion):
         for n,p in model.named_parameters(): touched[n] += 0. if p.grad is None else p.grad.abs().sum().item()
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
     assert not [n for n,g in touched.items() if not g > 0], 'parameters without a gradient'
+    clean,dirty = grads(model, batch, y),grads(model, spoiled(batch), y)
+    assert clean and clean.keys() == dirty.keys() and all(torch.equal(clean[n], dirty[n]) for n in clean)
+    assert all(g.isfinite().all() for g in grads(model, spoiled(batch), y, half=True).values())
     model.eval()
     with torch.no_grad():
         out,_,alpha = model(batch)

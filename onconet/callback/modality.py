@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['drop_modalities', 'ModalityDropout']
 
-# %% ../../nbs/40_callback.modality.ipynb #af4bbf40
+# %% ../../nbs/40_callback.modality.ipynb #fdabae44
 import torch
 from torch import Tensor
 from fastai.callback.core import Callback
 from fastai.callback.schedule import SchedNo
-from ..core import OncoError
+from ..core import OncoError, batch_names
 
 # %% ../../nbs/40_callback.modality.ipynb #63bdf6c6
 def drop_modalities(
@@ -22,7 +22,7 @@ def drop_modalities(
     last = torch.zeros_like(present).scatter(1, u.argmax(1, keepdim=True), True)
     return present & ((u >= p) | last)
 
-# %% ../../nbs/40_callback.modality.ipynb #f78d7a48
+# %% ../../nbs/40_callback.modality.ipynb #224f2814
 class ModalityDropout(Callback):
     "Drop modalities of training batches"
     def __init__(self,
@@ -31,4 +31,7 @@ class ModalityDropout(Callback):
         self.p = p if callable(p) else SchedNo(p, p)
         if bad := [v for v in (self.p(t/10) for t in range(11)) if not 0 <= v < 1]: raise OncoError(f'modality dropout p={bad[0]}: want 0 <= p < 1')
     def before_batch(self):
-        if self.training: self.learn.xb = ({**self.xb[0], 'present': drop_modalities(self.xb[0]['present'], self.p(self.pct_train))},)
+        if not self.training: return
+        b = self.xb[0]; present = b['present']
+        own = present & present.new_tensor([k in self.model.names for k in batch_names(b)])
+        self.learn.xb = ({**b, 'present': drop_modalities(own, self.p(self.pct_train))},)
