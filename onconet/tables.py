@@ -67,14 +67,14 @@ def run_study(
     part.replace(out/f'{name}.csv')
     return f'{name}.csv after {time.perf_counter()-start:.0f} s'
 
-# %% ../nbs/61_tables.ipynb #3cc0b4a0
+# %% ../nbs/61_tables.ipynb #dac70177
 def run_tables(
     out:Path, # Folder of the rows
     names:tuple=tuple(STUDIES), # Some of `STUDIES`
     seed:int=0 # Of the first repeat
 ):
     "Run studies, two at a time and each on one core"
-    Path(out).mkdir(parents=True, exist_ok=True)
     if unknown := [n for n in names if n not in STUDIES]: raise OncoError(f'no study {unknown[0]!r}; there are {", ".join(STUDIES)}')
+    Path(out).mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(2, mp_context=get_context('spawn'), initializer=one_core) as ex:
         for f in as_completed([ex.submit(run_study, n, out, seed) for n in names]): print(f.result(), flush=True)
