@@ -16,7 +16,7 @@ from .augment import tiles_here
 from .cohort import Cohort
 from .images import Bags, Embeddings, Images
 
-# %% ../../nbs/14_data.prep.ipynb #3213aef8
+# %% ../../nbs/14_data.prep.ipynb #bb56fdd1
 def fit_matrix(
     df:pd.DataFrame, # Training rows [N,G]
     y:np.ndarray=None, # Class codes [N], -1 where unknown; None where there are no classes
@@ -29,7 +29,7 @@ def fit_matrix(
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='Mean of empty|Degrees of freedom')
             mean,std = np.nanmean(x, 0),np.nanstd(x, 0)
-        return mean, std, std if y is None else _f(np.where(np.isnan(x), mean, x)[y>=0], y[y>=0], std)
+        return mean, std, std if y is None or not genes else _f(np.where(np.isnan(x), mean, x)[y>=0], y[y>=0], std)
     mean,std,f = map(np.concatenate, zip(*(learn(df.iloc[:,i:i+1000].to_numpy(np.float64)) for i in range(0, df.shape[1], 1000))))
     keep = np.flatnonzero(std > 1e-8)
     if not len(keep): raise OncoError(f'{name}: every column is constant among the training patients')
