@@ -80,12 +80,13 @@ def temperature(
     fit = lambda t: nll(y, np.exp(log_softmax(logits/np.exp(t), axis=1)))
     return float(np.exp(minimize_scalar(fit, bounds=(-3, 3), method='bounded').x))
 
-# %% ../nbs/61_cells.ipynb #5d0fc932
+# %% ../nbs/61_cells.ipynb #6d4a10cf
 def cells_rows(
     name:str, # Of the method
     cohort:Cohort, # With a column `split`
     logits:dict, # 'valid' and 'test' -> log-probabilities [n,K]
     cpu:float, # CPU seconds of training
+    reached:float, # Epochs of training
     seed:int=0, # Of the run
     **config # Settings worth keeping
 )->list: # Rows of table 'images'
@@ -97,12 +98,12 @@ def cells_rows(
         more = dict(ece=ece(y[s], p), nll=nll(y[s], p)) | {f'recall of {k}': v for k,v in zip(cohort.classes, np.diag(c)/c.sum(1))}
         rows += score_rows(y[s], p, 'images', name, data, seed, seconds=cpu, **config)
         rows += [row('images', name, data, k, v, seed, seconds=cpu, **config) for k,v in more.items()]
-    return rows + [row('images', name, cohort.name, 'train_seconds', cpu, seed, seconds=cpu, **config)]
+    return rows + [row('images', name, cohort.name, k, v, seed, seconds=cpu, **config) for k,v in dict(train_seconds=cpu, epochs_reached=reached).items()]
 
-# %% ../nbs/61_cells.ipynb #e9f8c07d
+# %% ../nbs/61_cells.ipynb #6c78bf01
 def seed_rows(
     name:str, # Of the method
-    fit, # Function (cohort, training positions, seed) -> (function of a cohort to log-probabilities [n,K], CPU seconds, settings worth keeping)
+    fit, # Function (cohort, training positions, seed) -> (function of a cohort to log-probabilities [n,K], CPU seconds, epochs that were reached)
     cohort:Cohort, # With a column `split`
     seeds=(0,1,2), # One training each
     path=None, # Result file to append to
@@ -111,13 +112,13 @@ def seed_rows(
     "Rows of one method, a training for each seed"
     part,out = {s: np.flatnonzero(cohort.patients['split'] == s) for s in ('train','valid','test')},[]
     for seed in seeds:
-        answer,cpu,own = fit(cohort, part['train'], seed)
-        rows = cells_rows(name, cohort, {s: answer(cohort.subset(part[s])) for s in ('valid','test')}, cpu, seed, threads=torch.get_num_threads(), **config | own)
+        answer,cpu,reached = fit(cohort, part['train'], seed)
+        rows = cells_rows(name, cohort, {s: answer(cohort.subset(part[s])) for s in ('valid','test')}, cpu, reached, seed, threads=torch.get_num_threads(), **config)
         if path: append_rows(path, rows)
         out += rows
     return out
 
-# %% ../nbs/61_cells.ipynb #a7f16765
+# %% ../nbs/61_cells.ipynb #5705cf5d
 def cells_study(
     preset:str='one minute', # One of `RECIPES`
     seeds=(0,1,2), # One training each
@@ -129,7 +130,7 @@ def cells_study(
     if preset not in RECIPES: raise OncoError(f'preset {preset!r}: choose one of {list(RECIPES)}')
     def fit(c, train, seed):
         trained,cpu = fit_cells(c, train, seed, **recipe)
-        return lambda o: np.log(trained.arrays(o, turns=True)[0]), cpu, {}
+        return lambda o: np.log(trained.arrays(o, turns=True)[0]), cpu, recipe['epochs']
     recipe = {k: p.default for k,p in signature(fit_cells).parameters.items() if k not in ('cohort','train','seed','encoder')} | RECIPES[preset] | change
     name = ', '.join([f'OncoNet, {preset}', *(f'{k} {v}' for k,v in change.items())])
     return seed_rows(name, fit, cohort or load_bloodmnist(), seeds, path, turns=8, **recipe)
@@ -166,14 +167,14 @@ def before_batch(self:Steps):
     if share >= 1: raise CancelFitException
     self.opt.set_hyper('lr', self.lr*.1**((share >= .5) + (share >= .75)))
 
-# %% ../nbs/61_cells.ipynb #3a95a30b
+# %% ../nbs/61_cells.ipynb #d0cda5f9
 def fit_resnet18(
     cohort:Cohort, # Labelled images
     train, # Positions of training patients
     seed:int=0, # Of weights and order
     seconds:float=None, # CPU seconds of training, in bfloat16; all epochs, in float32, if None
     epochs:int=100 # Passes over the training cells
-)->tuple: # Function of a cohort to log-probabilities [n,K], CPU seconds, settings with the epochs that were reached
+)->tuple: # Function of a cohort to log-probabilities [n,K], CPU seconds, epochs that were reached
     "MedMNIST's ResNet-18 by its recipe"
     set_seed(seed)
     dls = cohort.dataloaders(train, np.arange(0), bs=128, size=cohort.modalities['image'].shape[-1], augment=None)
@@ -183,9 +184,9 @@ def fit_resnet18(
     cpu,reached = time.process_time()-start,round(learn.train_iter/len(dls.train), 2)
     def answer(c):
         with torch.no_grad(): return torch.cat([learn.model.eval()({'image': x.to(dls.device)}).float().log_softmax(1).cpu() for x in dls.prep(c)['image'].split(256)]).numpy()
-    return answer, cpu, dict(epochs_reached=reached, epochs=epochs, bf16=bool(seconds), lr=1e-3, bs=128)
+    return answer, cpu, reached
 
-# %% ../nbs/61_cells.ipynb #faada6d2
+# %% ../nbs/61_cells.ipynb #fd2eefb9
 def resnet18_study(
     seconds:float=None, # CPU seconds of training; all epochs if None
     epochs:int=100, # Passes over the training cells
@@ -195,4 +196,4 @@ def resnet18_study(
 )->list: # Rows of table 'images'
     "MedMNIST's ResNet-18 recipe on blood cells"
     name = 'ResNet-18, MedMNIST recipe' + (f' cut to {seconds:.0f} s' if seconds else f', {epochs} epochs')
-    return seed_rows(name, partial(fit_resnet18, seconds=seconds, epochs=epochs), cohort or load_bloodmnist(), seeds, path)
+    return seed_rows(name, partial(fit_resnet18, seconds=seconds, epochs=epochs), cohort or load_bloodmnist(), seeds, path, epochs=epochs, bf16=bool(seconds), lr=1e-3, bs=128)

@@ -91,9 +91,9 @@ def test_pair(data, kind, name, fusion):
         with torch.autocast('cpu', torch.bfloat16): half = model(batch)[0]
         assert half.isfinite().all() and (half.float()-out).abs().max() < .25*out.abs().max()
 
-@pytest.mark.parametrize('kind,name,fusion', [(k, n, 'attention') for k,n in EACH] + [('matrix', 'mlp', f) for f in FUSIONS if f != 'attention'])
+@pytest.mark.parametrize('kind,name,fusion', [pytest.param(k, n, f, marks=[] if f == 'attention' or n == 'mlp' else pytest.mark.slow) for k,n in EACH for f in FUSIONS])
 def test_compiles(data, kind, name, fusion):
-    "The compiler's graph gives the same numbers and gradients: each encoder beside a sheet, and each fusion"
+    "The compiler's graph gives the same numbers and gradients; by default each encoder with attention and each fusion with a perceptron, all pairs with `-m slow`"
     cohort,prep,sets = data
     model,batch = make(cohort, prep, sets, kind, name, fusion, sorted({WHERE[kind], 'clinical'})).eval(),batch_for(cohort, prep, kind, name)
     rows = batch['present'][:,[list(WHERE.values()).index(k) for k in model.names]].any(1)
