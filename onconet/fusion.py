@@ -117,18 +117,21 @@ class UncertaintyFusion(nn.Module):
         super().__init__()
         self.logvar, self.config = nn.Parameter(torch.zeros(m)), dict(d=d, m=m, inverse=inverse)
 
-# %% ../nbs/34_fusion.ipynb #55bd3218
+# %% ../nbs/34_fusion.ipynb #0e578614
 @patch
 def forward(self:UncertaintyFusion,
     z:Tensor,            # Embeddings [B,M,D]; anything where absent
     present:Tensor,      # Which modalities each patient has, bool [B,M]
-    variance:Tensor=None # σ² of each modality [B,M], 0 or more, anything where absent; the learned one if None
+    variance:Tensor=None # σ² of each modality [B,M], 0 or more (an `OncoError` otherwise), anything where absent; the learned one if None
 )->tuple:                # Fused [B,D] and weights [B,M]
     "The less certain, the less weight"
     z = present_only(z, present, self.config)
     v = self.logvar.exp().expand(present.shape) if variance is None else variance
     if v.shape != present.shape: raise OncoError(f'fusion: one variance a modality wanted, {list(present.shape)}, got {list(v.shape)}')
     v = v.masked_fill(~present, 1)
+    if variance is not None and not torch.compiler.is_compiling() and len(bad := (~(v >= 0)).nonzero()):
+        i,m = bad[0].tolist()
+        raise OncoError(f'fusion: variance {v[i,m]:g} of modality {m} in row {i}; want 0 or more where present')
     return weighted_mean(z, -v.clamp(min=torch.finfo(v.dtype).tiny).log() if self.config['inverse'] else -v, present)
 
 # %% ../nbs/34_fusion.ipynb #1ab2b24d

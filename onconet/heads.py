@@ -6,7 +6,8 @@
 __all__ = ['KINDS', 'Head', 'column', 'numeric', 'Classes', 'Labels', 'Cox', 'Hazards', 'Number', 'head_of', 'JointLoss',
            'answers', 'head_metrics', 'heads_of']
 
-# %% ../nbs/23_heads.ipynb #9fe4f54a
+# %% ../nbs/23_heads.ipynb #f6f9cf24
+from numbers import Real
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from fastai.metrics import AccumMetric
 from fastcore.basics import patch
@@ -71,7 +72,7 @@ class Classes(Head):
         share:float=1. # Weight of this head's loss among several
     ): self.column,self.classes,self.weights,self.share = column,classes,weights,share
 
-# %% ../nbs/23_heads.ipynb #efd39f68
+# %% ../nbs/23_heads.ipynb #5ccb22b2
 @patch
 def fit(self:Classes,
     cohort, # `Cohort`
@@ -86,9 +87,9 @@ def fit(self:Classes,
     if isinstance(w, (list,tuple,np.ndarray)) and len(w) != len(known): raise OncoError(f'{cohort.name}: {len(w)} weights for {len(known)} classes {known}')
     if isinstance(w, dict) and (bad := set(w)-set(known)): raise OncoError(f'{cohort.name}: weights: no class {min(bad)!r}; there are {known}')
     if isinstance(w, str): w = [float(n.sum()/max((n > 0).sum(), 1)/max(o, 1)) for o in n]
-    elif isinstance(w, dict): w = [float(w.get(o, 1)) for o in known]
-    if w is not None and not (np.isfinite(w).all() and min(w) >= 0 and max(w) > 0): raise OncoError(f'{cohort.name}: weights {list(w)}: want numbers of at least 0 that are not all 0')
-    return Classes(name, known, w, self.share)
+    elif isinstance(w, dict): w = [w.get(o, 1.) for o in known]
+    if w is not None and not (np.iterable(w) and all(isinstance(v, Real) for v in w) and np.isfinite(w).all() and min(w) >= 0 and max(w) > 0): raise OncoError(f'{cohort.name}: weights {w}: want numbers of at least 0 that are not all 0')
+    return Classes(name, known, w if w is None else [float(v) for v in w], self.share)
 
 # %% ../nbs/23_heads.ipynb #7b7c3837
 @patch(as_prop=True)
@@ -148,14 +149,16 @@ def score(self:Classes, a, y # Activations [N,K], targets [N]
     known = y >= 0
     return float(accuracy(y[known], a[known])) if known.any() else np.nan
 
-# %% ../nbs/23_heads.ipynb #8135f8b8
+# %% ../nbs/23_heads.ipynb #8c980c5f
 class Labels(Head):
     "Several labels, each there or not, by binary cross-entropy"
     metric = 'label_accuracy'
     def __init__(self,
         columns:list, # Columns of patients that hold 0 or 1 [L]
         share:float=1. # Weight of this head's loss among several
-    ): self.columns,self.share = [columns] if isinstance(columns, str) else list(columns),share
+    ):
+        self.columns,self.share = [columns] if isinstance(columns, str) else list(columns),share
+        if not self.columns: raise OncoError('Labels: want at least one column, got none')
 
 # %% ../nbs/23_heads.ipynb #e644417e
 @patch(as_prop=True)
@@ -202,7 +205,7 @@ def score(self:Labels, a, y)->float: # Activations, targets [N,L]
     known = ~np.isnan(y)
     return float(((a > .5) == y)[known].mean()) if known.any() else np.nan
 
-# %% ../nbs/23_heads.ipynb #5a0377c5
+# %% ../nbs/23_heads.ipynb #2cd81b0c
 class Cox(Head):
     "Log hazard ratio, by Cox's partial likelihood"
     metric,width = 'c_index',2
@@ -212,7 +215,6 @@ class Cox(Head):
         share:float=1. # Weight of this head's loss among several
     ): self.time,self.event,self.share = time,event,share
 
-    def fit(self, cohort, train=None): return Cox(self.time or cohort.time, self.event or cohort.event, self.share)
     def words(self, a): return {'risk': a[:,0]}
     def word(self, t): return f'{t[0]:.3g} months, {"event" if t[1] == 1 else "censored"}'
 
@@ -226,6 +228,24 @@ def target(self:Cox, cohort # `Cohort`
     _only(cohort, self.time, t, t >= 0, 'months of 0 or more')
     _only(cohort, self.event, e, (e == 0) | (e == 1), '1 (seen) or 0 (censored)')
     return y
+
+# %% ../nbs/23_heads.ipynb #015fa1ba
+@patch
+def seen(self:Cox,
+    cohort, # `Cohort`
+    train=None # Positions of training patients; all if None
+)->np.ndarray: # Months
+    "When training patients had their event, or an `OncoError` if none had"
+    t,e = self.target(cohort)[slice(None) if train is None else train].T.numpy()
+    if not (had := np.isfinite(t) & (e == 1)).any(): raise OncoError(f'{cohort.name}: no training patient has an event in {self.event}; survival cannot be learned')
+    return t[had]
+
+@patch
+def fit(self:Cox, cohort, train=None # Positions of training patients; all if None
+)->Cox:
+    "With the cohort's columns, where training patients had events"
+    h = Cox(self.time or cohort.time, self.event or cohort.event, self.share); h.seen(cohort, train)
+    return h
 
 # %% ../nbs/23_heads.ipynb #7226d48b
 @patch
@@ -267,7 +287,7 @@ class Hazards(Cox):
         self.time,self.event,self.bins,self.cuts,self.share = time,event,bins,None if cuts is None else [*map(float, cuts)],share
     size = property(lambda self: len(self.cuts))
 
-# %% ../nbs/23_heads.ipynb #5e19abe3
+# %% ../nbs/23_heads.ipynb #3a481cb8
 @patch
 def fit(self:Hazards,
     cohort, # `Cohort`
@@ -275,11 +295,7 @@ def fit(self:Hazards,
 )->Hazards:
     "With intervals that end at quantiles of the training patients' events"
     h = Hazards(self.time or cohort.time, self.event or cohort.event, self.bins, self.cuts, self.share)
-    if h.cuts is None:
-        t,e = h.target(cohort)[slice(None) if train is None else train].T.numpy()
-        seen = t[np.isfinite(t) & (e == 1)]
-        if not len(seen): raise OncoError(f'{cohort.name}: no training patient has an event in {h.event}; survival cannot be learned')
-        h.cuts = np.unique(np.quantile(seen, np.linspace(0, 1, h.bins+1)[1:])).tolist()
+    if h.cuts is None: h.cuts = np.unique(np.quantile(h.seen(cohort, train), np.linspace(0, 1, h.bins+1)[1:])).tolist()
     return h
 
 # %% ../nbs/23_heads.ipynb #02db7c85

@@ -6,18 +6,19 @@
 __all__ = ['WATCHERS', 'TakeApart', 'Penalty', 'Supervise', 'EMA', 'EpochBar', 'Bfloat16', 'Checkpoint', 'two_groups',
            'onco_learner']
 
-# %% ../nbs/41_learner.ipynb #2042805b
+# %% ../nbs/41_learner.ipynb #910643d6
 import json, random
 from functools import partial
 from hashlib import sha256
 from inspect import signature
+from numbers import Real
 from pathlib import Path
 import numpy as np, torch
 from torch import nn
 from fastai.callback.core import Callback
 from fastai.callback.schedule import Learner, ParamScheduler
-from fastai.callback.tracker import TrackerCallback
-from fastai.callback.training import GradientClip
+from fastai.callback.tracker import ReduceLROnPlateau, TrackerCallback
+from fastai.callback.training import GradientAccumulation, GradientClip
 from fastai.optimizer import Adam
 from fastcore.basics import patch
 from fastcore.foundation import L
@@ -137,7 +138,7 @@ class Checkpoint(Callback):
         self.learn.n_epoch,self.learn.epoch = self.total,self.start+self.epoch
         self.recorder.log = L(self.epoch)
 
-# %% ../nbs/41_learner.ipynb #42273e92
+# %% ../nbs/41_learner.ipynb #59bb0e86
 @patch
 def stores(self:Checkpoint)->dict: # Name -> module
     "Modules whose weights go into the file: the model, and its moving average if there is one"
@@ -147,43 +148,58 @@ def stores(self:Checkpoint)->dict: # Name -> module
 
 @patch
 def trackers(self:Checkpoint)->dict: # Name -> callback
-    "Callbacks that remember the best epoch"
-    return {c.name: c for c in self.learn.cbs if isinstance(c, TrackerCallback)}
+    "Callbacks that remember the best epoch, or how many patients' gradients wait"
+    return {c.name: c for c in self.learn.cbs if isinstance(c, (TrackerCallback,GradientAccumulation))}
 
-# %% ../nbs/41_learner.ipynb #5089ebd8
-WATCHERS = 'tensorboard','wandb','comet','azureml','tracker','progress' # fastai's callbacks that only look on, by module
+# %% ../nbs/41_learner.ipynb #e5cd0b6d
+WATCHERS = 'tensorboard','wandb','comet','azureml','tracker','progress','hook' # fastai's callbacks that only look on, by module
 
-def _numbers(cb):
-    "A callback's arguments that are numbers, and its schedules at five points of the training"
+def _plain(v):
+    "A setting as JSON holds it: numbers and words, a function's name, a partial's name and keywords, else nothing"
+    if isinstance(v, partial): return [_plain(v.func), [*map(_plain, v.args)], {k: _plain(o) for k,o in v.keywords.items()}]
+    return v if isinstance(v, (str,Real)) else getattr(v, '__qualname__', None)
+
+def _counts(cb):
+    "Whether a callback is fastai's or OncoNet's and may change a number"
+    path = type(cb).__module__.split('.')
+    looks = path[-1] in WATCHERS and not isinstance(cb, ReduceLROnPlateau) or isinstance(cb, EpochBar)
+    return path[0] in ('fastai','onconet',__name__) and not looks
+
+def _settings(cb):
+    "A callback's arguments and partials that are plain, and its schedules at five points of the training"
     def at(f): return [np.asarray(f(i/4), float).round(12).tolist() for i in range(5)]
     if isinstance(cb, ParamScheduler): return {k: at(f) for k,f in cb.scheds.items()}
     if isinstance(cb, ModalityDropout): return at(cb.p)
-    return {k: v for k in signature(type(cb).__init__).parameters if isinstance(v := vars(cb).get(k), (int,float)) and not isinstance(v, bool)}
+    asked = signature(type(cb).__init__).parameters
+    return {k: s for k,v in vars(cb).items() if (k in asked or isinstance(v, partial)) and (s := _plain(v)) is not None}
 
+# %% ../nbs/41_learner.ipynb #76a0f61a
 @patch
 def same(self:Checkpoint)->dict: # Name -> SHA-256
     "What must be the same for a run to be the same run"
-    d,m = self.dls,uncompiled(self.model)
+    d,m,f = self.dls,uncompiled(self.model),self.loss_func
     what = {'epochs': self.total, 'model': [{n: o.config for n,o in m.named_modules() if isinstance(getattr(o, 'config', None), dict)}, {k: list(v.shape) for k,v in m.state_dict().items()}], 'optimiser': [dict(h) for h in self.opt.hypers],
-            'callbacks': sorted((c.name, n) for c in self.learn.cbs if type(c).__module__.rpartition('.')[2] not in WATCHERS and (n := _numbers(c))), 'patients': [list(map(str, d.cohort.ids[l.dataset])) for l in d], 'batches': d.train.bs,
+            'callbacks': sorted(([c.name, _settings(c)] for c in self.learn.cbs if _counts(c)), key=str), 'loss': [_plain(f) or type(f).__qualname__, [h.state for h in getattr(f, 'heads', [])]], 'patients': [list(map(str, d.cohort.ids[l.dataset])) for l in d], 'batches': d.train.bs,
+            'augmentation': (a := d.train.augment) and (_plain(a) or type(a).__qualname__), 'sampling weights': None if d.train.weights is None else np.asarray(d.train.weights, float)[d.train.dataset].tolist(),
             'heads': [h.state for h in heads_of(d)], 'targets': sha256(d.train.y.numpy().tobytes()).hexdigest(), 'data': d.prep.state}
     return {k: sha256(json.dumps(v, default=str).encode()).hexdigest() for k,v in what.items()}
 
-# %% ../nbs/41_learner.ipynb #16f41b5f
+# %% ../nbs/41_learner.ipynb #c4304f38
 @patch
 def after_epoch(self:Checkpoint):
     tensors = {f'{n}.{k}': v for n,m in self.stores().items() for k,v in m.state_dict().items()} | {'torch': torch.get_rng_state()}
     if torch.cuda.is_available(): tensors['cuda'] = torch.cuda.get_rng_state()
     opt = self.opt.state_dict()
+    tensors |= {f'grad.{k}': p.grad for k,p in self.stores()['model'].named_parameters() if p.grad is not None}
     tensors |= {f'opt.{i}.{k}': v for i,p in enumerate(opt['state']) for k,v in p.items() if torch.is_tensor(v)}
     r,(_,mt,*at) = self.recorder,np.random.get_state()
     facts = dict(run=self.run_id, epoch=self.epoch+1, hypers=[dict(h) for h in opt['hypers']], opt=[{k: v for k,v in p.items() if not torch.is_tensor(v)} for p in opt['state']],
                  train_iter=self.train_iter, steps=getattr(getattr(self.learn, 'ema', None), 'steps', 0), python=random.getstate(), numpy=[mt.tolist(), *at], order=self.dls.train.rng.getstate(),
                  records=dict(values=[list(map(float, v)) for v in r.values], losses=list(map(float, r.losses)), lrs=list(map(float, r.lrs)), iters=r.iters),
-                 smooth=[r.smooth_loss.count, float(r.smooth_loss.val)], trackers={k: {a: float(v) for a in ('best','wait') if (v := getattr(c, a, None)) is not None} for k,c in self.trackers().items()})
+                 smooth=[r.smooth_loss.count, float(r.smooth_loss.val)], trackers={k: {a: float(v) for a in ('best','wait','count') if (v := getattr(c, a, None)) is not None} for k,c in self.trackers().items()})
     with write_beside(self.path) as t: save_file({k: v.contiguous().clone() for k,v in tensors.items()}, t, {'facts': json.dumps(facts)})
 
-# %% ../nbs/41_learner.ipynb #46b61f67
+# %% ../nbs/41_learner.ipynb #156926d1
 @patch
 def restore(self:Checkpoint):
     "Read the file; an `OncoError` if it belongs to another run"
@@ -195,11 +211,12 @@ def restore(self:Checkpoint):
     def part(name): return {k[len(name)+1:]: v for k,v in t.items() if k.startswith(name+'.')}
     for n,m in self.stores().items(): m.load_state_dict(part(n))
     dev = next(self.model.parameters()).device
+    for k,p in self.stores()['model'].named_parameters(): p.grad = torch.empty_like(p).copy_(t[f'grad.{k}']) if f'grad.{k}' in t else None
     state = [{k: v.to(dev) for k,v in part(f'opt.{i}').items()} | p for i,p in enumerate(facts['opt'])]
     self.opt.load_state_dict(dict(state=state, hypers=L(facts['hypers'])))
     self.recall(facts, t)
 
-# %% ../nbs/41_learner.ipynb #a9d2e767
+# %% ../nbs/41_learner.ipynb #248319b5
 @patch
 def recall(self:Checkpoint,
     facts:dict, t:dict # JSON and tensors of the file
@@ -210,7 +227,7 @@ def recall(self:Checkpoint,
     for k,v in facts['records'].items(): setattr(r, k, [L(o) for o in v] if k == 'values' else v)
     r.smooth_loss.count,r.smooth_loss.val = facts['smooth'][0],torch.tensor(facts['smooth'][1])
     for k,c in self.trackers().items():
-        for a,v in facts['trackers'][k].items(): setattr(c, a, v)
+        for a,v in facts['trackers'].get(k, {}).items(): setattr(c, a, v)
     tup = lambda s: (s[0], tuple(s[1]), s[2])
     random.setstate(tup(facts['python'])); self.dls.train.rng.setstate(tup(facts['order']))
     np.random.set_state(('MT19937', np.array(facts['numpy'][0], dtype=np.uint32), *facts['numpy'][1:])); torch.set_rng_state(t['torch'])
@@ -224,7 +241,15 @@ def two_groups(
     encoders = list(model.encoders.parameters()); those = set(map(id, encoders))
     return [encoders, [p for p in model.parameters() if id(p) not in those]]
 
-# %% ../nbs/41_learner.ipynb #01ac82bc
+# %% ../nbs/41_learner.ipynb #00d08a86
+def _within(least, below=np.inf, above=False, **given):
+    "An `OncoError` for numbers, or rates of two groups, that are too small or too large"
+    want = f'{"above" if above else "of at least"} {least}' + (f' and below {below}' if below < np.inf else '')
+    for k,v in given.items():
+        for x in (o for o in (v.start, v.stop) if o is not None) if isinstance(v, slice) else v if isinstance(v, (list,tuple,L)) else [v]:
+            if not (isinstance(x, Real) and least <= x < below and not (above and x == least)): raise OncoError(f'{k}: want a number {want}, got {v!r}')
+
+# %% ../nbs/41_learner.ipynb #d40844e8
 def onco_learner(
     dls:CohortLoaders, # From `cohort.dataloaders(...)`
     model:OncoNet=None, # Built for the data by `onconet_for` if None
@@ -242,11 +267,13 @@ def onco_learner(
     cbs=None, # Further callbacks, one or several
     **kw # To fastai's Learner
 )->Learner:
-    "A Learner with the paper's recipe"
+    "A Learner with the paper's recipe; an `OncoError` names an argument out of range"
+    _within(0, above=True, lr=lr, **{} if clip is None else dict(clip=clip)); _within(0, 1, ema=ema)
+    _within(0, a=a, lam=lam, mu=mu, l1=l1, **{} if wd is None else dict(wd=wd))
     heads = heads_of(dls)
     if model is None: model = onconet_for(dls.prep, heads)
-    parts = [TakeApart(), Penalty(lam, mu, l1)] + [Supervise(a)]*(a > 0) + [ModalityDropout(p_drop)]*(callable(p_drop) or p_drop > 0)
-    parts += [EMA(ema)]*(ema > 0) + ([GradientClip(clip)] if clip else []) + L(cbs)
+    parts = [TakeApart(), Penalty(lam, mu, l1)] + [Supervise(a)]*(a > 0) + [ModalityDropout(p_drop)]*(callable(p_drop) or p_drop != 0)
+    parts += [EMA(ema)]*(ema > 0) + ([] if clip is None else [GradientClip(clip)]) + L(cbs)
     return Learner(dls, model, loss_func or JointLoss(heads), opt_func=partial(Adam, mom=.9, sqr_mom=.999), splitter=two_groups, lr=lr, wd=wd,
                    metrics=metrics or head_metrics(heads), cbs=parts, **kw)
 

@@ -165,7 +165,7 @@ def encoder_for(
         if not kw: raise
         raise OncoError(f'{where}: does not work with {", ".join(f"{k}={repr(v)[:60]}" for k,v in kw.items())} ({e or type(e).__name__})') from e
 
-# %% ../nbs/35_model.ipynb #63e2649d
+# %% ../nbs/35_model.ipynb #aebdf199
 def onconet_for(
     prep, # `Prep`, fitted on training patients
     heads:list, # What is learned: names of the K classes, or fitted heads
@@ -177,10 +177,13 @@ def onconet_for(
 )->OncoNet:
     "An OncoNet for the modalities that a `Prep` knows"
     if fusion not in FUSIONS: raise OncoError(f'fusion {fusion!r}: choose one of {list(FUSIONS)}')
+    if not (isinstance(d, Integral) and d > 0): raise OncoError(f'd: want a whole number of at least 1, got {d!r}')
     names = list(only or prep.state)
     if bad := [k for k in names if k not in prep.state]: raise OncoError(f'no modality {bad[0]!r}; there are {list(prep.state)}')
     if bad := set(encoders or {})-set(names): raise OncoError(f'encoders: no modality {min(bad)!r}; there are {names}')
-    heads = list(heads); votes = isinstance(heads[0], str) or len(heads) == 1 and isinstance(heads[0], Classes)
+    heads = list(heads)
+    if not heads: raise OncoError('heads: nothing to learn; give the names of the classes, or fitted heads')
+    votes = isinstance(heads[0], str) or len(heads) == 1 and isinstance(heads[0], Classes)
     n = len(heads) if isinstance(heads[0], str) else sum(h.size for h in heads)
     if votes: d = max(d//n, 1)*n
     def wish(k):

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['Trained', 'load_model', 'Ensemble']
 
-# %% ../nbs/38_trained.ipynb #b5371014
+# %% ../nbs/38_trained.ipynb #900046d9
 import json
 from hashlib import sha256
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
+from fastcore.foundation import L
 from safetensors.torch import load as from_bytes, save as to_bytes
 from .core import NOTICE, OncoError, few, versions, write_beside
 from .data.augment import turn
@@ -108,16 +109,18 @@ def load_model(
     model.load_state_dict(from_bytes(weights))
     return Trained(model.to(device).eval(), prep, heads, label)
 
-# %% ../nbs/38_trained.ipynb #5e0c6f53
+# %% ../nbs/38_trained.ipynb #731fd55c
 class Ensemble(Trained):
     "Several trained models with the same heads and modalities that answer as one"
     def __init__(self,
         members:list, # `Trained` models
         label:str='' # What was learned, in the user's words; the first member's if empty
     ):
-        if not members: raise OncoError('Ensemble: no members')
-        a,self.members = members[0],list(members)
-        for i,m in enumerate(members):
+        self.members = list(L(members))
+        if not self.members: raise OncoError('Ensemble: no members')
+        if bad := [m for m in self.members if not isinstance(m, Trained)]: raise OncoError(f'Ensemble: {bad[0]!r} is no trained model; `load_model` reads one')
+        a = self.members[0]
+        for i,m in enumerate(self.members):
             for what,x,y in (('heads',m.sizes(),a.sizes()), ('modalities',m.names,a.names)):
                 if x != y: raise OncoError(f'Ensemble: member {i} has other {what} than member 0: {x}, {y}; folds learn survival curves alike with Hazards(cuts=[...])')
         super().__init__(a.model, a.prep, a.heads, label or a.label)

@@ -124,7 +124,7 @@ def projector(
     "Two layers that only pretraining needs"
     return nn.Sequential(nn.Linear(d, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width))
 
-# %% ../../nbs/42_callback.selfsup.ipynb #2b6ad2d8
+# %% ../../nbs/42_callback.selfsup.ipynb #fdccc2a9
 def selfsup_learner(
     dls:CohortLoaders, # From `cohort.dataloaders(..., augment=None)`: the views bring their own
     encoder:nn.Module, # Of images, with its width `d` in `config`
@@ -138,10 +138,11 @@ def selfsup_learner(
     **kw # To fastai's Learner
 )->Learner:
     "A Learner whose model is the encoder and a projector, and that never looks at a label"
+    if name not in dls.prep.state: raise OncoError(f'pretraining: no modality {name!r}; there are {list(dls.prep.state)}')
     if not callable(method) and method not in METHODS: raise OncoError(f'pretraining: no method {method!r}; there are {list(METHODS)}')
-    def loss(z, y):
-        with torch.autocast(z.device.type, enabled=False): return METHODS.get(method, method)(z.float())
-    return Learner(dls, nn.Sequential(encoder, projector(encoder.config['d'], width)), loss_func=loss,
+    def loss(z, y, method):
+        with torch.autocast(z.device.type, enabled=False): return method(z.float())
+    return Learner(dls, nn.Sequential(encoder, projector(encoder.config['d'], width)), loss_func=partial(loss, method=METHODS.get(method, method)),
                    lr=lr, wd=wd, cbs=[TwoViews(augment, name)] + L(cbs), **kw)
 
 # %% ../../nbs/42_callback.selfsup.ipynb #e7f33110
@@ -157,7 +158,7 @@ def pretrain(
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, learn.lr)
     return encoder
 
-# %% ../../nbs/42_callback.selfsup.ipynb #648d2741
+# %% ../../nbs/42_callback.selfsup.ipynb #1c9c4be2
 def features(
     encoder:nn.Module, # Of images
     cohort:Cohort, # Patients who have them
@@ -165,8 +166,8 @@ def features(
     bs:int=512 # Patients at a time
 )->np.ndarray: # Embeddings [N,D]
     "What a frozen encoder says of each patient"
-    if (gap := ~cohort.has(name)).any(): raise OncoError(f'{cohort.name}: patient {cohort.ids[gap.argmax()]} has no {name}')
     c,dev = cohort.select(name),next(encoder.parameters()).device
+    if (gap := ~c.has(name)).any(): raise OncoError(f'{c.name}: patient {c.ids[gap.argmax()]} has no {name}')
     x = Prep.fit(c, size=encoder.config.get('size', 32))(c)[name]
     encoder.eval()
     with torch.no_grad(): return torch.cat([encoder(x[np.arange(i, min(i+bs, len(c)))].to(dev)).float().cpu() for i in range(0, len(c), bs)]).numpy()

@@ -6,9 +6,10 @@
 __all__ = ['ahead', 'CohortLoader', 'balanced', 'augment_images', 'CohortLoaders', 'targets', 'draw', 'Patients', 'Said',
            'InOrder', 'plot_top_losses']
 
-# %% ../../nbs/15_data.loaders.ipynb #5526fffa
+# %% ../../nbs/15_data.loaders.ipynb #12bc4e9b
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from torch import Tensor
@@ -326,19 +327,35 @@ class InOrder:
         if k in ('dl','get_idxs'): raise AttributeError(k)
         return getattr(self.dl, k)
 
-# %% ../../nbs/15_data.loaders.ipynb #e089177d
+# %% ../../nbs/15_data.loaders.ipynb #c202bd1c
+def _asked(cohort, items):
+    "Whose rows, and which; fastai's `predict` puts what it is given into a list"
+    if isinstance(items, (list,tuple,L)) and len(items) == 1 and isinstance(items[0], (Cohort,list,tuple,L,np.ndarray)): items = items[0]
+    if isinstance(items, Cohort): cohort,items = items,range(len(items))
+    try: rows = cohort.positions([items] if isinstance(items, (str,Integral)) else items)
+    except (TypeError, ValueError) as e:
+        if isinstance(e, OncoError): raise
+        rows = np.zeros((0,0))
+    if rows.ndim != 1 or not len(rows): raise OncoError(f'{cohort.name}: want ids or positions of patients, a mask, or one cohort, got {repr(items)[:60]}')
+    return cohort, rows
+
+# %% ../../nbs/15_data.loaders.ipynb #39caffd9
+def _codes(cohort, classes):
+    "Class numbers [N] among the classes of the training, -1 where unknown"
+    name = cohort.patients[cohort.label].astype(object) if cohort.label else None
+    if name is None or (odd := sorted(set(map(str, name.dropna()))-set(classes))): raise OncoError(f'{cohort.name}: labels {few(odd) if cohort.label else "are not chosen"}; the training knows {few(classes, 9)}')
+    return pd.Index(classes).get_indexer(name.where(name.isna(), name.astype(str)))
+
 @patch
 def test_dl(self:CohortLoaders,
-    items, # Ids or positions of this cohort's patients, or one `Cohort`
+    items, # Ids, positions or a mask of this cohort's patients, one of them, or one `Cohort`
     with_labels:bool=False, # Whether batches carry the targets
     **kw # Not used: fastai's own
 )->InOrder:
     "A loader of other patients, prepared as the training patients taught"
-    items,dl = L(items),self.valid
-    other = isinstance(items[0], Cohort)
-    if other: (cohort,),rows = items,np.arange(len(items[0]))
-    else: cohort,rows = self.cohort,self.cohort.positions(list(items))
-    y = None if not with_labels else dl.y if not other else targets(self.heads, cohort) if self.heads else torch.as_tensor(cohort.y)
+    dl,cohort,rows = self.valid,*_asked(self.cohort, items)
+    other = cohort is not self.cohort
+    y = None if not with_labels else dl.y if not other else targets(self.heads, cohort) if self.heads else torch.as_tensor(_codes(cohort, self.cohort.classes))
     return InOrder(CohortLoader(self.prep(cohort) if other else dl.tensors, y, rows, bs=dl.bs, device=dl.device).about(**dl.facts | dict(cohort=cohort)))
 
 # %% ../../nbs/15_data.loaders.ipynb #1e9a261e

@@ -194,7 +194,7 @@ def small_vit(
     "A vision transformer in proportion to cells"
     return Backbone('vit_tiny_patch16_224', d, size, kw=dict(embed_dim=width, depth=depth, num_heads=heads, class_token=False, global_pool='avg'), **kw)
 
-# %% ../../nbs/32_encoders.backbone.ipynb #4ee03d50
+# %% ../../nbs/32_encoders.backbone.ipynb #600b666c
 class HybridCNNViT(nn.Module):
     "The maps of a residual CNN as tokens of a transformer, pooled by attention, [B,3,H,W] -> [B,D]"
     def __init__(self,
@@ -208,6 +208,7 @@ class HybridCNNViT(nn.Module):
         std:list=(.25,.25,.25)   # Their standard deviations
     ):
         super().__init__()
+        if not len(widths) or widths[-1] % heads: raise OncoError(f'HybridCNNViT: widths={list(widths)}, heads={heads}: want at least one width, the last a multiple of the heads')
         self.config = dict(d=d, widths=list(widths), size=size, depth=depth, heads=heads, dropout=dropout, mean=list(mean), std=list(std))
         for k in ('mean', 'std'): self.register_buffer(k, torch.tensor(self.config[k]).view(1, 3, 1, 1))
         self.d,c = d,widths[-1]

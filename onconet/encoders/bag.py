@@ -24,18 +24,19 @@ from .backbone import Backbone, HybridCNNViT
 from .image import ResidualCNN
 from ..layers import masked_softmax
 
-# %% ../../nbs/32_encoders.bag.ipynb #7e1e9221
+# %% ../../nbs/32_encoders.bag.ipynb #3b8e2e27
 TILES = {c.__name__: c for c in (ResidualCNN, Backbone, HybridCNNViT)} # Encoders of a tile
 
 def tile_encoder(
     tile # Module of `TILES`, or dict of its class and arguments
 )->tuple: # module, dict
     "The encoder of a tile and its description"
-    if isinstance(tile, nn.Module): return tile, {'class': type(tile).__name__, **tile.config}
-    if tile.get('class') not in TILES: raise OncoError(f"tile: no encoder of class {tile.get('class')!r}; choose one of {list(TILES)}")
+    if isinstance(tile, nn.Module) and hasattr(tile, 'config'): return tile, {'class': type(tile).__name__, **tile.config}
+    named = tile.get('class') if isinstance(tile, dict) else tile
+    if not isinstance(tile, dict) or named not in TILES: raise OncoError(f"tile: {named!r} describes no encoder; want a dict whose 'class' is one of {list(TILES)}, or such a module")
     return TILES[tile['class']](**{k: v for k,v in tile.items() if k != 'class'}), tile
 
-# %% ../../nbs/32_encoders.bag.ipynb #45afa485
+# %% ../../nbs/32_encoders.bag.ipynb #ace7afa1
 class BagEncoder(nn.Module):
     "Gated attention over the tiles of a bag, [B,T,F] or [B,T,3,H,W] -> [B,D] (Ilse 2018)"
     def __init__(self,
@@ -48,7 +49,7 @@ class BagEncoder(nn.Module):
     ):
         super().__init__()
         if (width is None) == (tile is None): raise OncoError('slide: give either the width of the embeddings or the encoder of a tile')
-        self.encoder,about = tile_encoder(tile) if tile else (None, None)
+        self.encoder,about = (None, None) if tile is None else tile_encoder(tile)
         self.config = dict(width=width, d=d, hidden=hidden, dropout=dropout, tile=about, chunk=chunk)
         self.d,width = d,width or getattr(self.encoder, 'd', None) or about['d']
         self.tile = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout))

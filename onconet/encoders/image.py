@@ -58,7 +58,7 @@ def stem(
     s = max(2, 2**round(math.log2(size/16)))
     return nn.Sequential(*_conv(3, c, s+1, s, norm), nn.ReLU())
 
-# %% ../../nbs/31_encoders.image.ipynb #bec0fb88
+# %% ../../nbs/31_encoders.image.ipynb #08746a53
 class ResidualCNN(nn.Module):
     "Residual CNN with attention to channels and places, [B,3,H,W] -> [B,D] (eq 12)"
     def __init__(self,
@@ -72,6 +72,7 @@ class ResidualCNN(nn.Module):
         attention:bool=True      # To channels and places
     ):
         super().__init__()
+        if not len(widths): raise OncoError('ResidualCNN: widths: want the channels of at least one stage, got none')
         self.config = dict(d=d, widths=list(widths), size=size, dropout=dropout, mean=list(mean), std=list(std), norm=norm, attention=attention)
         for k in ('mean', 'std'): self.register_buffer(k, torch.tensor(self.config[k]).view(1, 3, 1, 1))
         blocks = [ResBlock(i, o, s, norm, attention) for i,o,s in zip([widths[0], *widths], widths, [1]+[2]*len(widths))]
