@@ -17,10 +17,13 @@ from .data.loaders import CohortLoaders, Said
 from .losses import cox, discrete_survival, interval_of, masked_mean
 from .metrics import accuracy, c_index
 
-# %% ../nbs/23_heads.ipynb #45708533
+# %% ../nbs/23_heads.ipynb #c98f6c9c
+KINDS = {} # Name -> kind of head
+
 class Head:
     "A slice of a model's scores with a target, a loss, and words for the answer"
     share,metric,size,width = 1.,'',1,1
+    def __init_subclass__(cls): KINDS[cls.__name__] = cls
     def fit(self, cohort, train=None): return self
     def activation(self, s): return s
     def word(self, t): return ', '.join(f'{v:.3g}' for v in t.reshape(-1).tolist())
@@ -374,9 +377,6 @@ def score(self:Number, a, y)->float: # Predictions and truth [N,1]
     "Mean absolute error, in the number's unit"
     known = np.isfinite(y)
     return float(np.abs(a-y)[known].mean()) if known.any() else np.nan
-
-# %% ../nbs/23_heads.ipynb #cb06aea6
-KINDS = {c.__name__: c for c in (Classes, Labels, Cox, Hazards, Number)}
 
 # %% ../nbs/23_heads.ipynb #4ac1f599
 def head_of(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Trained', 'load_model', 'Ensemble']
 
-# %% ../nbs/38_trained.ipynb #900046d9
+# %% ../nbs/38_trained.ipynb #f02d5ea1
 import json
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from .core import NOTICE, OncoError, few, versions, write_beside
 from .data.augment import turn
 from .data.cohort import Cohort
 from .data.prep import Prep
+from .decision import Decision
 from .heads import Classes, JointLoss, answers, head_of
 from .model import OncoNet, build, config_of, uncompiled
 
@@ -33,11 +34,11 @@ class Trained:
         self.model,self.prep,self.heads = uncompiled(model),prep,[Classes(label or 'label', heads)] if isinstance(heads[0], str) else heads
         self.label = label or getattr(self.heads[0], 'column', '') or ''
 
-# %% ../nbs/38_trained.ipynb #f13bd3c6
+# %% ../nbs/38_trained.ipynb #2dbb6df7
 @patch(as_prop=True)
 def classes(self:Trained)->list:
-    "Names of the classes [K] of the first head; none if it is of another kind"
-    return getattr(self.heads[0], 'classes', [])
+    "Names of the classes [K] whose probabilities the first head gives; none if it is of another kind"
+    return [] if isinstance(self.heads[0], Decision) else getattr(self.heads[0], 'classes', [])
 
 # %% ../nbs/38_trained.ipynb #d197891b
 @patch(as_prop=True)

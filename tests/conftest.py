@@ -15,6 +15,14 @@ def clean_env(tmp_path_factory):
     keep = {k:v for k,v in os.environ.items() if not k.startswith(('PYTHON', 'VIRTUAL_ENV', 'ONCONET_'))}
     return keep | {'HOME': str(tmp_path_factory.mktemp('home')), 'OMP_NUM_THREADS': '1', 'MPLBACKEND': 'agg'}
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "A file's tests stay on one worker and share its fixtures; each notebook goes where there is time"
+    from xdist.scheduler import LoadFileScheduling
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid): return nodeid if 'test_notebooks' in nodeid else super()._split_scope(nodeid)
+    return Scheduler(config, log)
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config): config.onconet_reporter = config.pluginmanager.getplugin('terminalreporter')
 
