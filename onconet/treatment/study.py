@@ -7,7 +7,7 @@ __all__ = ['ASSAYS', 'RECIPE', 'EPOCHS', 'RULES', 'world', 'teachers', 'train_ag
            'setting_rows', 'left_out_rows', 'left_out_table']
 
 # %% ../../nbs/61_treatment.study.ipynb #1292d351
-import time
+import json, time
 import numpy as np, pandas as pd
 from fastai.callback.schedule import SchedLin, SchedNo, combine_scheds
 from ..core import OncoError
@@ -126,7 +126,6 @@ def left_out_rows(
     **change # To `train_agent`
 )->list: # Rows of table 'treatment', data 'CML-21, left out'
     "Agent and tuned ladder for a patient whose like they never met"
-    from onconet.treatment.simulate import hahnel_patients
     t,one = teachers(teach, seed, [patient]),hahnel_patients().subset([patient])
     ladder = tune_ladder(t, visit, seed=seed, **ASSAYS[assay] | (tune or {}))
     agent,cpu = train_agent(t, visit, assay, seed=seed, **change)
@@ -141,7 +140,6 @@ def left_out_table(
     rows:pd.DataFrame # Of results/treatment.csv, one setting and seed
 )->pd.DataFrame: # A row a policy and metric: value, low, high, patients
     "Means over patients with 95 % intervals; where no patient ever failed, the exact one-sided bound"
-    import json
     d = rows[rows.dataset == 'CML-21, left out']
     d = d.assign(patient=[json.loads(c)['patient'] for c in d.config]).pivot_table(index=['row','patient'], columns='metric', values='value').assign(**{'return': 0.})
     return pd.concat({k: verdict(o.droplevel(0).reset_index()).drop('return').assign(patients=len(o)) for k,o in d.groupby('row')})
