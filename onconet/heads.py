@@ -6,14 +6,14 @@
 __all__ = ['KINDS', 'Head', 'column', 'numeric', 'Classes', 'Labels', 'Cox', 'Hazards', 'Number', 'head_of', 'JointLoss',
            'answers', 'head_metrics', 'heads_of']
 
-# %% ../nbs/23_heads.ipynb #f6f9cf24
+# %% ../nbs/23_heads.ipynb #ce0e595e
 from numbers import Real
 import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from fastai.metrics import AccumMetric
 from fastcore.basics import patch
 from torch import Tensor
 from .core import OncoError
-from .data.loaders import CohortLoaders, Said
+from .data.loaders import CohortLoaders, Said, class_numbers
 from .losses import cox, discrete_survival, interval_of, masked_mean
 from .metrics import accuracy, c_index
 
@@ -100,14 +100,13 @@ def size(self:Classes)->int:
     "Scores that it reads: K"
     return len(self.classes)
 
-# %% ../nbs/23_heads.ipynb #5e1ab729
+# %% ../nbs/23_heads.ipynb #777160e6
 @patch
 def target(self:Classes, cohort # `Cohort`
 )->Tensor: # long [N], -1 where unknown
     "Class numbers"
-    c = column(cohort, self.column).astype(object)
-    if odd := sorted(set(map(str, c.dropna()))-set(self.classes)): raise OncoError(f'{cohort.name}: {self.column} has {odd[0]!r}, the head knows {self.classes}')
-    return torch.as_tensor(pd.Index(self.classes).get_indexer(c.where(c.isna(), c.astype(str))))
+    column(cohort, self.column)
+    return class_numbers(cohort, self.column, self.classes)
 
 # %% ../nbs/23_heads.ipynb #e7d89a17
 @patch

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ahead', 'CohortLoader', 'balanced', 'augment_images', 'CohortLoaders', 'targets', 'draw', 'Patients', 'Said',
-           'InOrder', 'plot_top_losses']
+           'InOrder', 'class_numbers', 'plot_top_losses']
 
 # %% ../../nbs/15_data.loaders.ipynb #12bc4e9b
 from collections import deque
@@ -339,12 +339,17 @@ def _asked(cohort, items):
     if rows.ndim != 1 or not len(rows): raise OncoError(f'{cohort.name}: want ids or positions of patients, a mask, or one cohort, got {repr(items)[:60]}')
     return cohort, rows
 
-# %% ../../nbs/15_data.loaders.ipynb #39caffd9
-def _codes(cohort, classes):
-    "Class numbers [N] among the classes of the training, -1 where unknown"
-    name = cohort.patients[cohort.label].astype(object) if cohort.label else None
-    if name is None or (odd := sorted(set(map(str, name.dropna()))-set(classes))): raise OncoError(f'{cohort.name}: labels {few(odd) if cohort.label else "are not chosen"}; the training knows {few(classes, 9)}')
-    return pd.Index(classes).get_indexer(name.where(name.isna(), name.astype(str)))
+# %% ../../nbs/15_data.loaders.ipynb #2da25023
+def class_numbers(
+    cohort:Cohort, # Any patients
+    column:str, # Of their classes
+    classes:list # Those of the training [K]
+)->Tensor: # long [N], -1 where unknown
+    "Places of the patients' classes among those of the training, or an `OncoError` that names one that is not there"
+    if column is None: raise OncoError(f'{cohort.name}: no label column was chosen')
+    c = cohort.patients[column].astype(object)
+    if odd := sorted(set(map(str, c.dropna()))-set(classes)): raise OncoError(f'{cohort.name}: {column} has {odd[0]!r}, the training had {classes}')
+    return torch.as_tensor(pd.Index(classes).get_indexer(c.where(c.isna(), c.astype(str))))
 
 @patch
 def test_dl(self:CohortLoaders,
@@ -355,7 +360,7 @@ def test_dl(self:CohortLoaders,
     "A loader of other patients, prepared as the training patients taught"
     dl,cohort,rows = self.valid,*_asked(self.cohort, items)
     other = cohort is not self.cohort
-    y = None if not with_labels else dl.y if not other else targets(self.heads, cohort) if self.heads else torch.as_tensor(_codes(cohort, self.cohort.classes))
+    y = None if not with_labels else dl.y if not other else targets(self.heads, cohort) if self.heads else class_numbers(cohort, cohort.label, self.cohort.classes)
     return InOrder(CohortLoader(self.prep(cohort) if other else dl.tensors, y, rows, bs=dl.bs, device=dl.device).about(**dl.facts | dict(cohort=cohort)))
 
 # %% ../../nbs/15_data.loaders.ipynb #1e9a261e

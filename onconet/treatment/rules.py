@@ -22,14 +22,15 @@ class Constant:
     def start(self, n): pass
     def __call__(self, obs, mask=None): return np.full(len(obs), self.a)
 
-# %% ../../nbs/51_treatment.rules.ipynb #4cdab6e6
+# %% ../../nbs/51_treatment.rules.ipynb #60d2febd
 def follow(
-    policy, # With `start(n)` and a call (observations [N,F], mask [N,A]) -> actions [N]
+    policy, # With `start(n)` and a call (observations [N,F], mask [N,A]) -> actions [N]; one that was trained must fit the environment
     env:CML, # Its patients, its visits, its noise
     seed:int=0, # Of the environment
     patients=None # Positions [N] of the patients; those that the environment draws if None
 )->tuple: # A row a patient; dict of arrays over visits: obs [T+1,N,F], action [T,N], reward [T,N], truth (log10 BCR-ABL, %) [T+1,N]
     "Courses under a policy"
+    if hasattr(policy, 'fits'): policy.fits(env)
     obs,info = env.reset(seed=seed, options=None if patients is None else {'patients': patients})
     policy.start(env.num_envs)
     seen,did,got,true = [obs],[],[],[info['truth']['log_bcr_abl']]
@@ -42,13 +43,13 @@ def follow(
                          'return': np.sum(got, 0), 'end': t['log_bcr_abl']})
     return rows, dict(obs=np.stack(seen), action=np.stack(did), reward=np.stack(got), truth=np.stack(true))
 
-# %% ../../nbs/51_treatment.rules.ipynb #db159136
+# %% ../../nbs/51_treatment.rules.ipynb #87f9bb5d
 def verdict(
     rows:pd.DataFrame, # From `follow`, of one seed or several
     n:int=2000 # Resamples
-)->pd.DataFrame: # Rows controlled, mean_dose, return, end; columns value, low, high
+)->pd.DataFrame: # Rows controlled, mean_dose, return, end, as far as they are there; columns value, low, high
     "Means with 95 % intervals over patients, seeds averaged within a patient; where no patient ever failed, the exact one-sided bound"
-    per = rows.astype({'controlled': float}).groupby('patient')[['controlled','mean_dose','return','end']].mean()
+    per = rows.astype({'controlled': float}).groupby('patient')[[c for c in ('controlled','mean_dose','return','end') if c in rows]].mean()
     draws = per.to_numpy()[np.random.default_rng(0).integers(len(per), size=(n, len(per)))].mean(1)
     out = pd.DataFrame({'value': per.mean(), 'low': np.quantile(draws, .025, axis=0), 'high': np.quantile(draws, .975, axis=0)})
     if (per.controlled == 1).all(): out.loc['controlled','low'] = .05**(1/len(per))

@@ -6,7 +6,7 @@
 __all__ = ['ASSAYS', 'RECIPE', 'EPOCHS', 'RULES', 'world', 'teachers', 'train_agent', 'judge', 'gain_of', 'gain_rows',
            'setting_rows', 'left_out_rows', 'left_out_table']
 
-# %% ../../nbs/61_treatment.study.ipynb #1292d351
+# %% ../../nbs/61_treatment.study.ipynb #a76168b6
 import json, time
 import numpy as np, pandas as pd
 from fastai.callback.schedule import SchedLin, SchedNo, combine_scheds
@@ -87,10 +87,17 @@ def gain_of(
     b = d.to_numpy()[np.random.default_rng(0).integers(len(d), size=(n, len(d)))].mean(1)
     return {c: (d[c].mean(), *np.quantile(b[:,i], [.025,.975])) for i,c in enumerate(cols)}
 
-# %% ../../nbs/61_treatment.study.ipynb #ccea4e3e
+# %% ../../nbs/61_treatment.study.ipynb #1d159fa0
 RULES = {'stop': Constant(0), **{f'{n} dose': Constant(d) for n,d in zip(('¼','½','¾','full'), (.25,.5,.75,1))}, 'threshold': Threshold(), 'guideline': Guideline(), 'guideline, alarm at MR4': Guideline(-2.)}
 
-def gain_rows(name, runs, other, data, seed='', **config):
+def gain_rows(
+    name:str, # Of the policy
+    runs:pd.DataFrame, other:pd.DataFrame, # From `judge`, same patients and seeds
+    data:str, # Name of the patients
+    seed='', # Of the training
+    **config # Settings worth keeping
+)->list: # Rows of table 'treatment', metrics controlled_gain, controlled_gain_lo, ...
+    "One policy minus another, as rows"
     return [row('treatment', name, data, f'{m}_gain{e}', v, seed, **config) for m,o in gain_of(runs, other).items() for e,v in zip(('','_lo','_hi'), o)]
 
 def setting_rows(
@@ -114,7 +121,7 @@ def setting_rows(
         for k,(_,own) in agents.items(): out += gain_rows(k, kept[k], kept['ladder, tuned'], data, against='ladder, tuned', **config | own)
     return out
 
-# %% ../../nbs/61_treatment.study.ipynb #3880476f
+# %% ../../nbs/61_treatment.study.ipynb #f6bb611c
 def left_out_rows(
     patient:str, # Id of one of the 21
     visit:int=3, # Months
@@ -141,5 +148,5 @@ def left_out_table(
 )->pd.DataFrame: # A row a policy and metric: value, low, high, patients
     "Means over patients with 95 % intervals; where no patient ever failed, the exact one-sided bound"
     d = rows[rows.dataset == 'CML-21, left out']
-    d = d.assign(patient=[json.loads(c)['patient'] for c in d.config]).pivot_table(index=['row','patient'], columns='metric', values='value').assign(**{'return': 0.})
-    return pd.concat({k: verdict(o.droplevel(0).reset_index()).drop('return').assign(patients=len(o)) for k,o in d.groupby('row')})
+    d = d.assign(patient=[json.loads(c)['patient'] for c in d.config]).pivot_table(index=['row','patient'], columns='metric', values='value')
+    return pd.concat({k: verdict(o.droplevel(0).reset_index()).assign(patients=len(o)) for k,o in d.groupby('row')})
