@@ -126,16 +126,16 @@ def quantile(
     i = torch.searchsorted(p.cumsum(-1).contiguous(), (levels-1e-6).expand(*p.shape[:-1], -1).contiguous())
     return x.gather(-1, i.clamp(max=x.shape[-1]-1))
 
-# %% ../nbs/22_bellman.ipynb #9f26dd19
+# %% ../nbs/22_bellman.ipynb #3722efb5
 def project(
     x:Tensor, # Where the atoms went [...,n]
     p:Tensor, # Their probabilities [...,n]
     z:Tensor # The support, equally spaced, rising [...,m], broadcastable
 )->Tensor: # Probabilities on the support [...,m]
     "Probabilities on the fixed support, same mass, same mean within its ends (C51)"
-    dz,x = z[...,1:2]-z[...,:1],x.maximum(z[...,:1]).minimum(z[...,-1:])
-    tent = (1-(x[...,None,:]-z[...,:,None]).abs()/dz[...,None]).clamp(min=0)
-    return (tent*p[...,None,:]).sum(-1)
+    m,(x,p,_) = z.shape[-1],torch.broadcast_tensors(x, p, z[...,:1])
+    b = ((x-z[...,:1])/(z[...,1:2]-z[...,:1])).clamp(0, m-1); low = b.long(); up = p*(b-low)
+    return p.new_zeros(*p.shape[:-1], m).scatter_add_(-1, low, p-up).scatter_add_(-1, (low+1).clamp(max=m-1), up)
 
 # %% ../nbs/22_bellman.ipynb #501ddd22
 def categorical_loss(

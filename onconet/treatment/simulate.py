@@ -160,12 +160,13 @@ def courses(
         out.append(log_bcr_abl(u))
     return torch.stack(out).numpy()
 
-# %% ../../nbs/50_treatment.simulate.ipynb #f687e4f2
+# %% ../../nbs/50_treatment.simulate.ipynb #188f4d9a
 def virtual_patients(
     n:int, # How many
     seed:int=0, # Of the draw
     spread:float=.3, # Standard deviation of the logarithm of each factor
-    without=() # Ids of the 21 who must not be parents
+    without=(), # Ids of the 21 who must not be parents
+    odds=None # Chance of each of the others to be one, in their order; all the same if None
 )->Patients: # With columns `class`, `parent` and `age`; ids 'v0', 'v1', ...
     "Simulated patients around the published 21"
     rng,bank = np.random.default_rng(seed),hahnel_patients().table
@@ -173,7 +174,7 @@ def virtual_patients(
     bank,out,have = bank.drop(index=list(without)),[],0
     if not len(bank): raise OncoError('without: no parent is left')
     while have < n:
-        t = bank.iloc[rng.integers(len(bank), size=n)].drop(columns='relapsed').rename_axis('parent').reset_index()
+        t = bank.iloc[rng.integers(len(bank), size=n) if odds is None else rng.choice(len(bank), n, p=odds)].drop(columns='relapsed').rename_axis('parent').reset_index()
         need = [*PARAMETERS, 'y0']
         t[need] *= np.exp(spread*rng.standard_normal((n, 6)))
         t['y0'] = t.y0.clip(upper=1.9*KY); t['months'] *= np.exp(.1*rng.standard_normal(n))
@@ -198,7 +199,7 @@ PAST = dict(therapy=(0,1000)) | {f'log_bcr_abl_{m}': (-6,6) for m in RECORD} # W
 @lru_cache
 def _thousand(): return virtual_patients(1000)
 
-# %% ../../nbs/50_treatment.simulate.ipynb #f0e6f8a8
+# %% ../../nbs/50_treatment.simulate.ipynb #937e55cc
 class CML(Course):
     "Chronic myeloid leukaemia under a tyrosine kinase inhibitor (Hähnel 2020), many patients at once; simulated"
     def __init__(self,
@@ -209,16 +210,20 @@ class CML(Course):
         limit:float=LEVELS['MR4.5'], # Detection limit, %
         horizon:int=120, # Months of a course
         weights:dict=None, # Over `WEIGHTS`
-        record:bool=False # Show the months of therapy before, and BCR-ABL at the months of `RECORD`
+        record:bool=False, # Show the months of therapy before, and BCR-ABL at the months of `RECORD`
+        embedding=None # A row for each of `patients` that joins what is seen as z0, z1, ..., such as OncoNet's z [len(patients),D]
     ):
         if visit not in range(1, horizon+1) or horizon % visit: raise OncoError(f'visit={visit}: want a whole number of months that divides the {horizon} of a course')
         if not noise >= 0 or not limit > 0: raise OncoError(f'noise={noise}, limit={limit}: want a noise of at least 0 and a limit above 0')
         patients = patients or _thousand()
+        self.z = np.zeros((len(patients),0)) if embedding is None else np.asarray(embedding, float)
+        if self.z.ndim != 2 or len(self.z) != len(patients): raise OncoError(f'embedding: got shape {self.z.shape}; want a row for each of the {len(patients)} patients')
+        if not (fine := np.isfinite(self.z).all(1)).all(): raise OncoError(f'embedding: patient {patients.table.index[fine.argmin()]} has a value that is no number')
         store_attr('patients,noise,horizon,record'); self.limit = float(np.log10(limit))
-        super().__init__(num_envs or len(patients), FIELDS | (PAST if record else {}), DOSES, visit, horizon//visit, named('weights', weights, WEIGHTS))
+        super().__init__(num_envs or len(patients), FIELDS | (PAST if record else {}) | {f'z{i}': (-np.inf,np.inf) for i in range(self.z.shape[1])}, DOSES, visit, horizon//visit, named('weights', weights, WEIGHTS))
         self.states,self.past = patients.treated()
 
-# %% ../../nbs/50_treatment.simulate.ipynb #2403ed6e
+# %% ../../nbs/50_treatment.simulate.ipynb #5c3c3b5c
 @patch
 def assay(self:CML, true:Tensor # log10 of BCR-ABL, % [...]
 )->np.ndarray: # As the laboratory would have it, without its detection limit
@@ -230,7 +235,7 @@ def admit(self:CML, new:np.ndarray # Lanes that begin, bool [N]: always all of t
 ):
     "New patients; `options={'patients': positions [N]}` of `reset` asks for these"
     n,m = self.num_envs,len(self.patients)
-    self.k = np.asarray(self.options.get('patients', self.lanes if m == n else self.np_random.integers(m, size=n)))
+    self.k = np.array(self.options.get('patients', self.lanes if m == n else self.np_random.integers(m, size=n)))
     if self.k.shape != (n,) or ((self.k < 0) | (self.k >= m)).any(): raise OncoError(f"options['patients']: want {n} positions below {m}")
     self.u,self.p,self.h,self.month = self.states[:,self.k],self.patients.p[:,self.k],None,0
     self.dose,self.least,self.total,self.relapsed = np.ones(n),np.ones(n),np.zeros(n),np.zeros(n, bool)
@@ -238,7 +243,7 @@ def admit(self:CML, new:np.ndarray # Lanes that begin, bool [N]: always all of t
     self.age = self.patients.table['age'].to_numpy(float)[self.k] if 'age' in self.patients.table else self.np_random.normal(55, 14, n).clip(18, 90).round()
     self.before = [self.patients.months[self.k].numpy(), *np.maximum(self.assay(self.past[:,self.k]), self.limit)] if self.record else []
 
-# %% ../../nbs/50_treatment.simulate.ipynb #a577be88
+# %% ../../nbs/50_treatment.simulate.ipynb #e30bd24c
 @patch
 def treat(self:CML, a:np.ndarray # Positions in `doses` [N]
 )->dict: # Parts of the reward, [N] each
@@ -259,7 +264,7 @@ def measure(self:CML)->list: # Columns [N] of the observation
     self.allowed[self.relapsed,:-1] = False
     x = self.assay(log_bcr_abl(self.u)); below = x < self.limit; x = np.maximum(x, self.limit)
     self.highest = np.maximum(self.highest, x)
-    return [x, below, self.dose, self.total/max(self.month, 1), self.least, self.highest, self.relapsed, np.full(self.num_envs, self.month), self.age+self.month//12, *self.before]
+    return [x, below, self.dose, self.total/max(self.month, 1), self.least, self.highest, self.relapsed, np.full(self.num_envs, self.month), self.age+self.month//12, *self.before, *self.z[self.k].T]
 
 @patch
 def truth(self:CML)->dict: # [N] each
