@@ -31,9 +31,10 @@ docs: .venv/.dev      ## The site, into _site (Quarto where it is installed, els
 	@$(PY) docs/build_site.py
 	@echo "Look at _site/index.html in a browser."
 
-bench: .venv/.dev      ## How long things take on this machine, and ratios against alternatives; rows to results/speed.csv, loaders.csv and encoders.csv
+bench: .venv/.dev      ## How long things take on this machine, and ratios against alternatives; rows to results/speed.csv, loaders.csv, encoders.csv and agents.csv
 	@$(PY) tests/bench.py --out results $(ARGS)
 	@$(PY) tests/bench_encoders.py --out results
+	@$(PY) tests/bench_treatment.py --out results
 
 tables: .venv/.demo      ## The studies at full length: the rows in results/ behind the README's tables
 	@.venv/bin/onconet tables --out results
