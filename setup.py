@@ -13,6 +13,6 @@ setup(name=name, version=cfg['version'], description=cfg['description'], author=
     keywords=cfg['keywords'].split(), classifiers=lines('classifiers'),
     long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
     packages=[*find_packages(include=[name, f'{name}.*']), f'{name}.embedded'],
-    package_dir={f'{name}.embedded': 'data'}, package_data={f'{name}.embedded': ['*']},
+    package_dir={f'{name}.embedded': 'data'}, package_data={f'{name}.embedded': ['*','*/*']},
     install_requires=lines('requirements'), extras_require={k.removesuffix('_requirements'): lines(k) for k in cfg if k.endswith('_requirements')},
     entry_points={'console_scripts': [cfg['console_scripts']], 'nbdev': [f'{name}={name}._modidx:d']})

@@ -65,6 +65,18 @@ def arrays(self:Trained,
     if len(bad := cohort.ids[~np.isfinite(a).all(1)]): raise OncoError(f'{cohort.name}: the model has no answer for {len(bad)} patients ({few(bad)}): their values are too far from those it was trained on')
     return a, alpha
 
+# %% ../nbs/38_trained.ipynb #21094378
+@patch
+@torch.no_grad()
+def embed(self:Trained,
+    cohort:Cohort, # Any patients that have at least one of the model's modalities
+    bs:int=256 # Patients at a time
+)->np.ndarray: # [N,D]
+    "The fused embedding of each patient"
+    batch,dev = self.prep(cohort),next(self.model.parameters()).device
+    self.model.eval()
+    return torch.cat([self.model({k: v[i:i+bs].to(dev) for k,v in batch.items()})[1].float().flatten(1) for i in range(0, len(cohort), bs)]).cpu().numpy()
+
 # %% ../nbs/38_trained.ipynb #f14589fe
 @patch
 def predict(self:Trained,
@@ -132,7 +144,7 @@ def sizes(self:Trained)->list:
     "What must agree between members: all of a head but what its training patients alone decide"
     return [{k: v for k,v in h.state.items() if k not in ('mean','sd','weights','share')} for h in self.heads]
 
-# %% ../nbs/38_trained.ipynb #e94e5316
+# %% ../nbs/38_trained.ipynb #0bd41fcf
 @patch
 def arrays(self:Ensemble,
     cohort:Cohort, # Any patients that have at least one of the model's modalities
@@ -141,6 +153,14 @@ def arrays(self:Ensemble,
 )->tuple: # activations of the heads [N,Σ size], fusion weights [N,M]
     "Means over the members"
     return tuple(np.mean(o, 0) for o in zip(*(m.arrays(cohort, bs, turns) for m in self.members)))
+
+@patch
+def embed(self:Ensemble,
+    cohort:Cohort, # Any patients that have at least one of the model's modalities
+    bs:int=256 # Patients at a time
+)->np.ndarray: # [N,ΣD]
+    "The members' side by side"
+    return np.concatenate([m.embed(cohort, bs) for m in self.members], 1)
 
 # %% ../nbs/38_trained.ipynb #d410b709
 @patch

@@ -27,7 +27,7 @@ def installed(wheel, tmp_path_factory, clean_env):
 
 def test_wheel_carries_modules_data_and_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {f'onconet/embedded/{p.name}' for p in (ROOT/'data').iterdir()} <= names
+    assert {f'onconet/embedded/{p.relative_to(ROOT/"data").as_posix()}' for p in (ROOT/'data').rglob('*') if p.is_file()} <= names
     assert {p.relative_to(ROOT).as_posix() for p in (ROOT/'onconet').rglob('*.py')} <= names
     assert any(n.endswith('licenses/LICENSE') for n in names)
     assert not [n for n in names if n.startswith(('tests/', 'nbs/', 'docs/'))]

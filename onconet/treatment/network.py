@@ -19,7 +19,7 @@ from ..bellman import cvar, dueling, greedy, quantile
 from ..core import NOTICE, OncoError, few, versions, write_beside
 from ..layers import MLP
 
-# %% ../../nbs/50_treatment.network.ipynb #0a7facf5
+# %% ../../nbs/50_treatment.network.ipynb #b7e15fc2
 class FieldScale(nn.Module):
     "Centre and scale each field [...,F]; remember the range that was seen"
     def __init__(self,
@@ -40,10 +40,10 @@ class FieldScale(nn.Module):
 def covers(self:FieldScale,
     x:Tensor, # [...,F]
     slack:float=.05 # Share of a field's range by which it may be left
-)->Tensor: # bool [...]
-    "Every field lies in the range that was seen"
+)->Tensor: # bool [...,F]
+    "Where a field lies in the range that was seen"
     d = slack*(self.high-self.low)
-    return ((x >= self.low-d) & (x <= self.high+d)).all(-1)
+    return (x >= self.low-d) & (x <= self.high+d)
 
 # %% ../../nbs/50_treatment.network.ipynb #fdd105f3
 class QNet(nn.Module):
@@ -167,6 +167,15 @@ def values(self:Agent,
     "What each action is worth"
     return self.model.score(self.model(self.stacked(obs)), alpha).numpy()
 
+# %% ../../nbs/50_treatment.network.ipynb #97ab4306
+@patch
+def means(self:Agent,
+    obs # [N,F] or [N,k,F]
+)->np.ndarray: # [N,A,R]
+    "What each action is expected to bring of each part of the return, unweighted"
+    x,p = self.model.dist(self.model(self.stacked(obs)))
+    return (x*p).sum(-1).numpy()
+
 # %% ../../nbs/50_treatment.network.ipynb #c7baedaa
 @patch
 def quantiles(self:Agent,
@@ -177,14 +186,14 @@ def quantiles(self:Agent,
     if self.model.kind == 'dqn': raise OncoError("quantiles: kind 'dqn' learned means only; train with kind='qr' or 'c51'")
     return quantile(*self.model.dist(self.model(self.stacked(obs))), torch.tensor(levels)).numpy()
 
-# %% ../../nbs/50_treatment.network.ipynb #577508e6
+# %% ../../nbs/50_treatment.network.ipynb #279205f9
 @patch
 def knows(self:Agent,
     obs, # [N,F] or [N,k,F]
     slack:float=.05 # Share of a field's range by which it may be left
 )->np.ndarray: # bool [N]
     "Each field lies in the range of the training; outside of it the agent should not be asked"
-    return self.model.scale.covers(self.stacked(obs), slack).all(1).numpy()
+    return self.model.scale.covers(self.stacked(obs), slack).all((1,2)).numpy()
 
 # %% ../../nbs/50_treatment.network.ipynb #5b11132a
 @patch
@@ -194,12 +203,15 @@ def fits(self:Agent, env # gymnasium `VectorEnv`
     for k,v in facts_of(env).items():
         if self.facts[k] != v: raise OncoError(f'{k}: the environment has {v}, the agent was trained for {self.facts[k]}')
 
-# %% ../../nbs/50_treatment.network.ipynb #0e46db1c
+# %% ../../nbs/50_treatment.network.ipynb #4ca84492
 @patch
-def save(self:Agent, folder # Made if need be
+def save(self:Agent,
+    folder, # Made if need be
+    half:bool=False # Weights of the layers in 16 bits
 ):
     "Write `agent.safetensors` and `agent.json`"
-    folder,weights = Path(folder),to_bytes(self.model.state_dict())
+    folder,layers = Path(folder),dict(self.model.named_parameters())
+    weights = to_bytes({k: v.half() if half and k in layers else v for k,v in self.model.state_dict().items()})
     page = dict(notice=NOTICE, weights=sha256(weights).hexdigest(), versions=versions(), model=self.model.config, alpha=self.model.alpha, facts=self.facts)
     with write_beside(folder/'agent.safetensors') as a, write_beside(folder/'agent.json') as b: a.write_bytes(weights); b.write_text(json.dumps(page, indent=1))
 
