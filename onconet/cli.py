@@ -87,14 +87,14 @@ def writable(
         if d.exists() and not d.is_dir(): raise OncoError(f'{d}: is a file; a folder is wanted')
     return path
 
-# %% ../nbs/62_cli.ipynb #8d0fb206
+# %% ../nbs/62_cli.ipynb #0f30babc
 def demo(
     out:str='report', # Folder of the report, made if need be
     seed:int=0, # Of folds, networks and the digital cohort
     quick:bool=False # A minute rather than five: fewer folds and patients
 ):
-    "Run both studies and write a page with what came out"
-    from onconet.study import run_demo
+    "Run both studies and ten years of simulated treatment, and write a page with what came out"
+    from onconet.demo import run_demo
     sure_seed(seed, 1); writable(Path(out)/'index.html')
     page = run_demo(Path(out), seed=seed, quick=quick, command=shlex.join(['onconet', *sys.argv[1:]]))
     print(f'Open {page} in a browser. Rows: {page.parent/"rows.csv"}  Model: {page.parent/"model"}')

@@ -5,24 +5,23 @@
 # %% auto #0
 __all__ = ['LEUKAEMIA', 'SHARES', 'FUSED', 'SHORT', 'fit', 'network', 'leukaemia_methods', 'leukaemia_study', 'thin',
            'digital_models', 'answer', 'digital_seed', 'digital_rows', 'digital_study', 'at_missing', 'one_core',
-           'run_studies', 'paired', 'score_table', 'real_section', 'simulated_section', 'run_demo', 'write_page']
+           'run_studies', 'paired', 'score_table', 'real_section', 'simulated_section']
 
-# %% ../nbs/60_study.ipynb #31c7729b
+# %% ../nbs/60_study.ipynb #25c98cea
 import json, os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.xml import Details, Li, P, Summary, Ul
 from tqdm import tqdm
-from .core import MODALITIES, set_seed, write_beside
+from .core import MODALITIES, set_seed
 from .data.cohort import Cohort, digital_cohort
 from .data.leukaemia import MITOCHONDRIA, NEVER, TASKS, gene_sets, load_leukaemia
-from .experiment import append_rows, benchmark, format_table, gains, row, score_rows, sklearn_methods, summary
+from .experiment import benchmark, format_table, gains, row, score_rows, sklearn_methods, summary
 from .learner import onco_learner
 from .metrics import scores
 from .model import onconet_for
-from .report import figure, page, plot_attention, plot_cells, plot_intervals, plot_missing, table, tiles
+from .report import figure, plot_attention, plot_cells, plot_intervals, plot_missing, table
 from .simulate import missingness
 from .trained import Trained
 
@@ -254,34 +253,3 @@ def simulated_section(
         figure(plot_missing(curve, float(np.bincount(c.y).max()/len(c))), f'Simulated patients: accuracy against the share of modalities missing. With nothing missing the true model reaches {extra["oracle"]:.3f}.'),
         figure(plot_attention(extra['weights']['OncoNet'], c.truth.carrier.to_numpy(), c.names), 'Simulated patients: where OncoNet looks, by the modality that truly carries the label.'),
         P(f'The largest weight falls on the true carrier for {hit["OncoNet"]:.0%} of the complete patients; a third would be chance.')]
-
-# %% ../nbs/60_study.ipynb #e18b702a
-def run_demo(
-    out:Path, # Folder of the report
-    seed:int=0, # Of everything
-    quick:bool=False, # Fewer folds and patients
-    command:str='onconet demo' # As it was typed
-)->Path: # The page
-    "Run both studies; write index.html, rows.csv and model/"
-    times,start = {},time.perf_counter()
-    (out/'rows.csv').unlink(missing_ok=True)
-    real,made = (dict(repeats=1, k=2), dict(n=150, epochs=2)) if quick else (dict(repeats=2), dict())
-    print('Real patients (cross-validation) and simulated patients, one core each ...', flush=True)
-    (rows,_,times['real patients']),(more,extra,times['simulated patients']) = run_studies(real | dict(seed=seed), made | dict(seeds=(seed,)))
-    append_rows(out/'rows.csv', rows+more)
-    print('A model of all 79 real patients ...', flush=True)
-    t0 = time.perf_counter(); cohort = load_leukaemia('molecular')
-    t = fit(cohort, seed=seed, **LEUKAEMIA); t.label = 'molecular'; t.save(out/'model'); times['model of all 79'] = time.perf_counter()-t0
-    return write_page(out, rows, more, extra, times | {'all': time.perf_counter()-start}, command)
-
-# %% ../nbs/60_study.ipynb #6d8a046c
-def write_page(out, rows, more, extra, times, command):
-    "Bind the sections into `index.html`"
-    a = summary(rows).query('metric=="auc" and row=="OncoNet"').iloc[0]
-    b = summary(at_missing(more, .3)).query('metric=="accuracy" and row=="OncoNet" and dataset=="digital"').iloc[0]
-    top = tiles({'real patients, AUC of BCR/ABL': f'{a["mean"]:.3f}', 'its 95 % interval': f'{a.lo:.3f} to {a.hi:.3f}', 'simulated, accuracy with 30 % missing': f'{b["mean"]:.3f}', 'seconds in all': f'{times["all"]:.0f}'})
-    took = table(pd.DataFrame({'seconds': {k: f'{v:.0f}' for k,v in times.items()}}).rename_axis('step'), 'How long each step took (the two studies ran side by side)')
-    html = page('OncoNet: the demo', 'Real leukaemia patients first, then simulated ones whose truth is known.',
-                [('In short', [top]), real_section(rows), simulated_section(more, extra), ('Time', [took])], command)
-    with write_beside(out/'index.html') as t: t.write_text(html, encoding='utf-8')
-    return out/'index.html'

@@ -25,7 +25,7 @@ def test_page_stands_alone(report):
 def test_rows_are_tidy(report):
     d = pd.read_csv(report/'rows.csv')
     assert list(d) == 'table row dataset metric value seed git_sha device seconds config'.split()
-    assert {'leukaemia','fusion'} == set(d.table) and d.value.notna().all() and d.git_sha.notna().all()
+    assert {'leukaemia','fusion','treatment'} == set(d.table) and d.value.notna().all() and d.git_sha.notna().all()
     assert {'OncoNet','L1 logistic','extra trees on 300'} <= set(d.row) and {'auc','auc_lo','auc_hi'} <= set(d.metric)
 
 def test_model_predicts(report, tmp_path):

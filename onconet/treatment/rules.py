@@ -107,7 +107,7 @@ def __call__(self:Ladder,
     self.a,self.last = np.clip(a, self.floor, 4),x
     return self.a
 
-# %% ../../nbs/51_treatment.rules.ipynb #305631ac
+# %% ../../nbs/51_treatment.rules.ipynb #28f9fb06
 PRICE = 10. # Of a relapse, in courses of ten years at the full dose
 
 def cost(
@@ -124,8 +124,8 @@ def settings_of(rule # Of a kind in `TUNED`
 TUNED = {Threshold: ('low','high'), Ladder: ('low','high','top','alpha','first','least','remember')}
 
 def _drawn(rng, n, limit, names):
-    "Settings of rules"
-    low = rng.uniform(max(limit, -4)+.01, -1.2, n); high = low+rng.uniform(0, 1, n)
+    "Settings of rules; a `low` below the detection limit means never down"
+    low = rng.uniform(max(limit, -4)-.25, -1.2, n); high = low+rng.uniform(0, 1, n)
     out = dict(low=low, high=high, top=high+rng.uniform(0, 1, n), alpha=rng.uniform(0, 1.5, n), first=rng.integers(0, 5, n), least=rng.integers(0, 2, n), remember=rng.integers(0, 2, n))
     return {k: out[k] for k in names}
 
@@ -135,7 +135,7 @@ def _children(rng, best, n, limit):
     out = {k: np.where(rng.random(n-m) < .5, v[a], v[b]) for k,v in best.items()}
     for k in ('low','high','top','alpha'):
         if k in out: out[k] = out[k]+rng.normal(0, .1, n-m)
-    out['low'] = out['low'].clip(limit+.01)
+    out['low'] = out['low'].clip(limit-.25)
     for k,least in (('high','low'), ('top','high')):
         if k in out: out[k] = np.maximum(out[k], out[least])
     if 'first' in out: out['first'] = (out['first']+rng.choice([-1,0,0,0,1], n-m)).clip(0, 4)
