@@ -1657,6 +1657,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                             'onconet.treatment.simulate.virtual_patients': ( 'treatment.simulate.html#virtual_patients',
                                                                                              'onconet/treatment/simulate.py')},
             'onconet.treatment.study': { 'onconet.treatment.study._kept': ('treatment.study.html#_kept', 'onconet/treatment/study.py'),
+                                         'onconet.treatment.study.foretell_rows': ( 'treatment.study.html#foretell_rows',
+                                                                                    'onconet/treatment/study.py'),
                                          'onconet.treatment.study.gain_of': ('treatment.study.html#gain_of', 'onconet/treatment/study.py'),
                                          'onconet.treatment.study.gain_rows': ( 'treatment.study.html#gain_rows',
                                                                                 'onconet/treatment/study.py'),

@@ -107,7 +107,7 @@ def __call__(self:Ladder,
     self.a,self.last = np.clip(a, self.floor, 4),x
     return self.a
 
-# %% ../../nbs/51_treatment.rules.ipynb #28f9fb06
+# %% ../../nbs/51_treatment.rules.ipynb #3b1e1243
 PRICE = 10. # Of a relapse, in courses of ten years at the full dose
 
 def cost(
@@ -126,7 +126,7 @@ TUNED = {Threshold: ('low','high'), Ladder: ('low','high','top','alpha','first',
 def _drawn(rng, n, limit, names):
     "Settings of rules; a `low` below the detection limit means never down"
     low = rng.uniform(max(limit, -4)-.25, -1.2, n); high = low+rng.uniform(0, 1, n)
-    out = dict(low=low, high=high, top=high+rng.uniform(0, 1, n), alpha=rng.uniform(0, 1.5, n), first=rng.integers(0, 5, n), least=rng.integers(0, 2, n), remember=rng.integers(0, 2, n))
+    out = dict(low=low, high=high, top=high+rng.uniform(0, 1, n), alpha=rng.uniform(0, 1.5, n), first=rng.integers(0, 5, n), least=rng.integers(0, 4, n), remember=rng.integers(0, 2, n))
     return {k: out[k] for k in names}
 
 def _children(rng, best, n, limit):

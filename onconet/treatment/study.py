@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ASSAYS', 'RECIPE', 'EPOCHS', 'RULES', 'SETTINGS', 'world', 'teachers', 'train_agent', 'judge', 'gain_of', 'gain_rows',
-           'setting_rows', 'left_out_rows', 'left_out_table', 'setting_study', 'treatment_study']
+           'setting_rows', 'left_out_rows', 'left_out_table', 'foretell_rows', 'setting_study', 'treatment_study']
 
-# %% ../../nbs/60_treatment.study.ipynb #07ec590d
+# %% ../../nbs/60_treatment.study.ipynb #d29231e4
 import json, time
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from ..core import OncoError
 from ..experiment import append_rows, row
 from .agent import dqn_learner
 from .network import Agent, load_agent
+from .patient import Led, read_visits, sheet_of, twins
 from .rules import PRICE, Constant, Guideline, Ladder, Threshold, cost, follow, oracle, settings_of, tune_rule, verdict
 from .simulate import CML, Patients, hahnel_patients, virtual_patients
 
@@ -166,7 +167,27 @@ def left_out_table(
     d = d.assign(patient=[json.loads(c)['patient'] for c in d.config]).pivot_table(index=['row','patient'], columns='metric', values='value')
     return pd.concat({k: verdict(o.droplevel(0).reset_index()).assign(patients=len(o)) for k,o in d.groupby('row')})
 
-# %% ../../nbs/60_treatment.study.ipynb #beee2335
+# %% ../../nbs/60_treatment.study.ipynb #916dac2d
+def foretell_rows(
+    patient:str, # Id of one of the 21
+    after=(1,6), # Visits, one each 3 months
+    policies=('stop','½ dose'), # Names in `RULES`, constant doses, from then on
+    seed:int=0, # Of the noise
+    crowd:int=1500, # Virtual patients
+    **kw # To `twins`
+)->list: # Rows of table 'treatment', data 'CML-21, foretold': metrics foretold and relapse; none once the patient has relapsed
+    "Chance of a relapse among the twins, and whether the patient relapses"
+    env,out = world(hahnel_patients().subset([patient])),[]
+    led,others = follow(Ladder(), env, 1000+seed)[1],virtual_patients(crowd, 3, without=[patient])
+    for n in after:
+        v = read_visits(sheet_of(led['obs'][:n,0], led['action'][:n-1,0], env.fields))
+        like,size,fit = (None,0.,0.) if v['relapsed'][-1] else twins(v, others, seed=seed, **kw)
+        for k in policies if like else ():
+            said = dict(foretold=(~follow(Led(RULES[k], v), world(like))[0].controlled).mean(), relapse=float(~follow(Led(RULES[k], v), env)[0].controlled[0]))
+            out += [row('treatment', k, 'CML-21, foretold', m, x, seed, visit=3, assay='noisy', patient=patient, after=n, ess=round(size, 1), fit=round(fit, 4)) for m,x in said.items()]
+    return out
+
+# %% ../../nbs/60_treatment.study.ipynb #c1440858
 SETTINGS = [(v,a) for v in (3,1,6) for a in ('noisy','clean')]
 
 def setting_study(
@@ -191,5 +212,5 @@ def treatment_study(
     folder='agents' # Of the agents
 ):
     "Table 'treatment', the work of days"
-    for p in hahnel_patients().table.index: append_rows(path, left_out_rows(p, seed=seed, folder=Path(folder)/f'3_noisy_without_{p}_{seed}'))
+    for p in hahnel_patients().table.index: append_rows(path, left_out_rows(p, seed=seed, folder=Path(folder)/f'3_noisy_without_{p}_{seed}')+foretell_rows(p, seed=seed))
     for visit,assay in SETTINGS: append_rows(path, setting_study(visit, assay, folder, range(seed, seed+5)))
