@@ -257,9 +257,9 @@ def cml_study(
     known = {k: (p,value_of(p, env(judge), seed=10_000+seed)[0]) for k,p in targets.items()}
     return ope_study(f'CML, {years} years, visit {visit}', env(sets*patients), Softened(ladder, .4, 5), known, sets, seed=seed, **dict(history=2, epochs=2) | kw)
 
-# %% ../../nbs/52_treatment.ope.ipynb #f05ddad5
+# %% ../../nbs/52_treatment.ope.ipynb #4b79ef92
 def full_study(seed:int=0)->list: # Some minutes on one core
     "All of table 'ope'"
-    out = chain_study(seed=seed)
-    for visit,years in ((6,2),(6,10),(3,10)): out += cml_study(visit, years, seed=seed)
+    out = chain_study(seed=seed, refits=5) + cml_study(6, 2, seed=seed, refits=5)
+    for visit,years in ((6,10),(3,10)): out += cml_study(visit, years, seed=seed)
     return out + cml_study(6, 2, seed=seed, model='trees')
