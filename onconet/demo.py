@@ -31,7 +31,7 @@ def demo_treatment(
     rows = [r for o,_ in out.values() for r in o]+gain_rows('agent', out['agent'][1], out['ladder, tuned'][1], 'CML-21', visit=3, assay='noisy', against='ladder, tuned')
     return rows, {k: follow(policies[k], env, 1000+seeds[0])[1] for k in ('agent','ladder, tuned')}
 
-# %% ../nbs/61_demo.ipynb #806681d3
+# %% ../nbs/61_demo.ipynb #7275b78e
 def plot_classes(
     runs:dict # Name -> courses of the 21, visits each three months
 ):
@@ -42,7 +42,7 @@ def plot_classes(
     for ax,k in zip(axs, 'ABC'):
         i = int(np.argmax(kind == k)); plot_courses(runs, i, 3, ax); ax.set_title(f'patient {kind.index[i]}, class {k}', fontsize=10)
     for ax in axs[1:]: ax.set_ylabel('')
-    axs[0].legend(frameon=False, fontsize=8)
+    fig.legend(*axs[0].get_legend_handles_labels(), loc='outside lower center', ncols=len(runs), frameon=False, fontsize=8)
     return fig
 
 def treatment_section(
