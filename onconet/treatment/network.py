@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FieldScale', 'QNet', 'facts_of', 'checked', 'Agent', 'load_agent', 'returns_of']
 
-# %% ../../nbs/50_treatment.network.ipynb #605b0688
+# %% ../../nbs/50_treatment.network.ipynb #c44897fa
 import json
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np, torch
 from fastcore.basics import patch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
+from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes, save as to_bytes
 from torch import nn, Tensor
 from ..bellman import cvar, dueling, greedy, quantile
@@ -215,7 +216,7 @@ def save(self:Agent,
     page = dict(notice=NOTICE, weights=sha256(weights).hexdigest(), versions=versions(), model=self.model.config, alpha=self.model.alpha, facts=self.facts)
     with write_beside(folder/'agent.safetensors') as a, write_beside(folder/'agent.json') as b: a.write_bytes(weights); b.write_text(json.dumps(page, indent=1))
 
-# %% ../../nbs/50_treatment.network.ipynb #1d6de8b7
+# %% ../../nbs/50_treatment.network.ipynb #b0e05ac1
 def load_agent(
     folder # Written by `Agent.save`
 )->Agent:
@@ -224,10 +225,14 @@ def load_agent(
     for f in ('agent.json','agent.safetensors'):
         if not (folder/f).is_file(): raise OncoError(f'{folder/f}: not found; want a folder written by `Agent.save`')
     weights = (folder/'agent.safetensors').read_bytes()
-    try: page = json.loads((folder/'agent.json').read_text()); model,want,facts = QNet(**page['model'], alpha=page['alpha']),page['weights'],page['facts']
-    except (ValueError, KeyError, TypeError) as e: raise OncoError(f'{folder/"agent.json"}: not an agent of this version of OncoNet ({e})') from e
+    try:
+        page = json.loads((folder/'agent.json').read_text()); facts,want = page['facts'],page['weights']
+        if miss := {'fields','actions','doses','visit','parts'}-set(facts): raise KeyError(f'facts without {few(sorted(miss))}')
+        model = QNet(**page['model'], alpha=float(page['alpha']))
+    except (ValueError, KeyError, TypeError, RuntimeError) as e: raise OncoError(f'{folder/"agent.json"}: not an agent of this version of OncoNet ({e})') from e
     if sha256(weights).hexdigest() != want: raise OncoError(f'{folder/"agent.safetensors"}: not the weights that agent.json was written with (SHA-256 differs)')
-    model.load_state_dict(from_bytes(weights))
+    try: model.load_state_dict(from_bytes(weights))
+    except (RuntimeError, SafetensorError) as e: raise OncoError(f'{folder/"agent.safetensors"}: weights of another network than agent.json tells') from e
     return Agent(model, facts)
 
 # %% ../../nbs/50_treatment.network.ipynb #4a5e7208

@@ -6,9 +6,10 @@
 __all__ = ['PRICE', 'TUNED', 'Constant', 'follow', 'verdict', 'Threshold', 'Guideline', 'Ladder', 'cost', 'settings_of',
            'tune_rule', 'Schedule', 'oracle', 'plot_courses']
 
-# %% ../../nbs/51_treatment.rules.ipynb #9d0a17d2
+# %% ../../nbs/51_treatment.rules.ipynb #15c32bd1
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch, store_attr
+from scipy.stats import beta
 from ..core import OncoError
 from .simulate import CML, DOSES, FIELDS, Patients, advance, log_bcr_abl
 
@@ -43,19 +44,20 @@ def follow(
                          'return': np.sum(got, 0), 'end': t['log_bcr_abl']})
     return rows, dict(obs=np.stack(seen), action=np.stack(did), reward=np.stack(got), truth=np.stack(true))
 
-# %% ../../nbs/51_treatment.rules.ipynb #87f9bb5d
+# %% ../../nbs/51_treatment.rules.ipynb #8a57546a
 def verdict(
     rows:pd.DataFrame, # From `follow`, of one seed or several
     n:int=2000 # Resamples
-)->pd.DataFrame: # Rows controlled, mean_dose, return, end, as far as they are there; columns value, low, high
-    "Means with 95 % intervals over patients, seeds averaged within a patient; where no patient ever failed, the exact one-sided bound"
-    per = rows.astype({'controlled': float}).groupby('patient')[[c for c in ('controlled','mean_dose','return','end') if c in rows]].mean()
+)->pd.DataFrame: # Rows controlled, mean_dose, cost, return, end, as far as they are there; columns value, low, high
+    "Means with 95 % intervals over patients, seeds averaged within a patient; of the controlled share that of Clopper and Pearson, one-sided where no patient ever failed"
+    per = rows.astype({'controlled': float}).groupby('patient')[[c for c in ('controlled','mean_dose','cost','return','end') if c in rows]].mean()
     draws = per.to_numpy()[np.random.default_rng(0).integers(len(per), size=(n, len(per)))].mean(1)
     out = pd.DataFrame({'value': per.mean(), 'low': np.quantile(draws, .025, axis=0), 'high': np.quantile(draws, .975, axis=0)})
-    if (per.controlled == 1).all(): out.loc['controlled','low'] = .05**(1/len(per))
+    k,n = per.controlled.sum(),len(per); tail = .05 if k == n else .025
+    out.loc['controlled',['low','high']] = beta.ppf(tail, k, n-k+1) if k else 0., beta.ppf(1-tail, k+1, n-k) if k < n else 1.
     return out
 
-# %% ../../nbs/51_treatment.rules.ipynb #4caae902
+# %% ../../nbs/51_treatment.rules.ipynb #66f678cb
 class Threshold:
     "The full dose above one level, none below another, and as before between them"
     def __init__(self,
@@ -66,7 +68,7 @@ class Threshold:
         self.a = np.where(obs[:,0] > self.high, len(DOSES)-1, np.where(obs[:,0] < self.low, 0, self.a))
         return self.a
 
-_MONTHS = list(FIELDS).index('months')
+_MONTHS,_DOSE = (list(FIELDS).index(k) for k in ('months','dose'))
 
 class Guideline:
     "Half the dose for a year, then none; the full dose for good after an alarm"
@@ -164,7 +166,7 @@ def tune_rule(
         if r < rounds-1: settings = _children(rng, settings, n, limit)
     return rule(**{k: v[0].item() for k,v in settings.items()})
 
-# %% ../../nbs/51_treatment.rules.ipynb #4dbe7f1a
+# %% ../../nbs/51_treatment.rules.ipynb #a5fa7df1
 class Schedule:
     "Doses laid down in advance"
     def __init__(self, actions # Rungs [T,N]
@@ -180,7 +182,7 @@ def oracle(
     step:float=.25, # Height of a level, log10
     margin:float=1e-3 # How far below MR3 to stay, log10
 )->Schedule: # For the patients in their order
-    "The least drug that holds each patient, by beam search"
+    "A course of little drug that holds each patient, the best that a beam search finds"
     u,who,total,trail = patients.treated()[0],np.arange(len(patients)),np.zeros(len(patients)),[]
     for _ in range(horizon//visit):
         parent,a = np.divmod(np.arange(5*len(who)), 5)
@@ -198,20 +200,20 @@ def oracle(
     for parent,a in reversed(trail): plan.append(a[at]); at = parent[at]
     return Schedule(plan[::-1])
 
-# %% ../../nbs/51_treatment.rules.ipynb #58c4c8fc
+# %% ../../nbs/51_treatment.rules.ipynb #b331d8c1
 def plot_courses(
     runs:dict, # Name -> the second thing that `follow` gives, all with the same patients
     i:int, # Position of the patient
     visit:int=3, # Months
     ax=None
 ):
-    "One patient's BCR-ABL under several policies, doses as bars below"
+    "One patient's BCR-ABL under several policies, the doses that were given as bars below"
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(6,3))[1]
     for j,(name,o) in enumerate(runs.items()):
         t = np.arange(len(o['truth']))*visit/12
         ax.plot(t, o['truth'][:,i], color=f'C{j}', label=name, lw=1.2)
         base = -6.2-.75*j
-        ax.bar(t[:-1], .6*DOSES[o['action'][:,i]], width=visit/12, bottom=base, align='edge', color=f'C{j}'); ax.axhline(base, color='.8', lw=.5)
+        ax.bar(t[:-1], .6*o['obs'][1:,i,_DOSE], width=visit/12, bottom=base, align='edge', color=f'C{j}'); ax.axhline(base, color='.8', lw=.5)
     ax.axhline(-1, color='k', ls=':', lw=1); ax.set(xlabel='years', ylabel='log10 BCR-ABL, %', ylim=(-6.3-.75*(len(runs)-1), 0))
     return ax

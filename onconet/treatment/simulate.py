@@ -119,7 +119,7 @@ class Patients:
     def __len__(self): return len(self.table)
     def __repr__(self): return f'{len(self)} patients' + (': ' + ', '.join(f'{n} of class {c}' for c,n in self.table['class'].value_counts().sort_index().items()) if 'class' in self.table else '')
 
-# %% ../../nbs/50_treatment.simulate.ipynb #9ee3eab3
+# %% ../../nbs/50_treatment.simulate.ipynb #c834e829
 @patch(as_prop=True)
 def untreated(self:Patients)->Tensor: # ln X, ln Y, ln Z [3,N]
     "State at diagnosis, as published: X and Z at rest"
@@ -139,6 +139,7 @@ def subset(self:Patients, rows # Positions, a mask or ids
 )->Patients:
     "Some of the patients"
     rows = np.asarray(rows)
+    if rows.dtype.kind in 'OUT' and (odd := set(rows)-set(self.table.index)): raise OncoError(f'subset: no patient {few(sorted(odd))}')
     return Patients(self.table.loc[rows] if rows.dtype.kind in 'OUT' else self.table.iloc[np.flatnonzero(rows) if rows.dtype == bool else rows])
 
 # %% ../../nbs/50_treatment.simulate.ipynb #b01ecad2
@@ -160,7 +161,7 @@ def courses(
         out.append(log_bcr_abl(u))
     return torch.stack(out).numpy()
 
-# %% ../../nbs/50_treatment.simulate.ipynb #188f4d9a
+# %% ../../nbs/50_treatment.simulate.ipynb #02394c73
 def virtual_patients(
     n:int, # How many
     seed:int=0, # Of the draw
@@ -169,6 +170,7 @@ def virtual_patients(
     odds=None # Chance of each of the others to be one, in their order; all the same if None
 )->Patients: # With columns `class`, `parent` and `age`; ids 'v0', 'v1', ...
     "Simulated patients around the published 21"
+    if n < 1 or isinstance(without, str): raise OncoError(f'virtual_patients: want a number above 0 and a list of ids, got {n} and {without!r}')
     rng,bank = np.random.default_rng(seed),hahnel_patients().table
     if unknown := set(without)-set(bank.index): raise OncoError(f'without: {few(unknown)} is none of the 21, ids {few(bank.index)} {bank.index[-1]}')
     bank,out,have = bank.drop(index=list(without)),[],0
@@ -223,12 +225,14 @@ class CML(Course):
         super().__init__(num_envs or len(patients), FIELDS | (PAST if record else {}) | {f'z{i}': (-np.inf,np.inf) for i in range(self.z.shape[1])}, DOSES, visit, horizon//visit, named('weights', weights, WEIGHTS))
         self.states,self.past = patients.treated()
 
-# %% ../../nbs/50_treatment.simulate.ipynb #5c3c3b5c
+# %% ../../nbs/50_treatment.simulate.ipynb #e6979af8
 @patch
-def assay(self:CML, true:Tensor # log10 of BCR-ABL, % [...]
+def assay(self:CML,
+    true:Tensor, # log10 of BCR-ABL, % [...]
+    rng=None # The environment's if None
 )->np.ndarray: # As the laboratory would have it, without its detection limit
     "A measurement with its error"
-    return np.clip(true.numpy()+self.noise*self.np_random.standard_normal(true.shape), -6, 6)
+    return np.clip(true.numpy()+self.noise*(rng or self.np_random).standard_normal(true.shape), -6, 6)
 
 @patch
 def admit(self:CML, new:np.ndarray # Lanes that begin, bool [N]: always all of them, since all end together
@@ -241,7 +245,7 @@ def admit(self:CML, new:np.ndarray # Lanes that begin, bool [N]: always all of t
     self.dose,self.least,self.total,self.relapsed = np.ones(n),np.ones(n),np.zeros(n),np.zeros(n, bool)
     self.peak,self.highest = np.full(n, -np.inf),np.full(n, -6.)
     self.age = self.patients.table['age'].to_numpy(float)[self.k] if 'age' in self.patients.table else self.np_random.normal(55, 14, n).clip(18, 90).round()
-    self.before = [self.patients.months[self.k].numpy(), *np.maximum(self.assay(self.past[:,self.k]), self.limit)] if self.record else []
+    self.before = [self.patients.months[self.k].numpy(), *np.maximum(self.assay(self.past[:,self.k], self.np_random.spawn(1)[0]), self.limit)] if self.record else []
 
 # %% ../../nbs/50_treatment.simulate.ipynb #e30bd24c
 @patch

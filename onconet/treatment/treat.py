@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['open_policy', 'treat_published', 'treat_sheet']
 
-# %% ../../nbs/61_treatment.treat.ipynb #bc08cd78
+# %% ../../nbs/61_treatment.treat.ipynb #d78de539
 from pathlib import Path
-import pandas as pd
-from ..core import NOTICE, OncoError, few, write_beside
+from ..core import NOTICE, OncoError, write_beside
 from ..data.files import read_table
 from ..oncostrat import suggest
 from .network import Agent, load_agent
@@ -17,18 +16,18 @@ from .rules import follow, plot_courses
 from .simulate import hahnel_patients
 from .study import RULES, world
 
-# %% ../../nbs/61_treatment.treat.ipynb #dab05554
+# %% ../../nbs/61_treatment.treat.ipynb #bcb80fbd
 def open_policy(
     name:str, # agent, ladder, one of `RULES`, or a folder written by `Agent.save`
     visit:int=3 # Months between visits
 ):
     "A policy by its name"
-    if Path(name).is_dir(): return load_agent(name)
     if name in ('agent','ladder'): return study_policies(visit)[name == 'ladder']
-    if name not in RULES: raise OncoError(f'policy {name!r}: no such folder; by name there are agent, ladder, {", ".join(RULES)}')
-    return RULES[name]
+    if name in RULES: return RULES[name]
+    if name and Path(name).is_dir(): return load_agent(name)
+    raise OncoError(f'policy {name!r}: no such folder; by name there are agent, ladder, {", ".join(RULES)}')
 
-# %% ../../nbs/61_treatment.treat.ipynb #87904159
+# %% ../../nbs/61_treatment.treat.ipynb #3a5f180e
 def treat_published(
     patient:str, # Id of one of the 21
     policy:str='agent', # See `open_policy`
@@ -39,19 +38,14 @@ def treat_published(
     "Ten simulated years of a published patient"
     the21 = hahnel_patients()
     if patient not in the21.table.index: raise OncoError(f'patient {patient!r}: no file of that name, nor one of the 21 published patients, {the21.table.index[0]} to {the21.table.index[-1]}')
-    env,names = world(the21.subset([patient]), visit, assay),list(dict.fromkeys([policy,'ladder','full dose']))
+    env,names = world(the21.subset([patient]), visit, assay),list(dict.fromkeys([policy,*(['ladder'] if assay == 'noisy' and visit in (1,3,6) else []),'full dose']))
+    if assay != 'noisy' and policy in ('agent','ladder'): raise OncoError(f'assay {assay}: the {policy} that comes with the package was made for the noisy assay; want a rule, or an agent of your own')
     led = {k: follow(open_policy(k, visit), env, seed) for k in names}; runs = {k: r for k,(_,r) in led.items()}
-    table = _written(runs[policy], env.fields)
+    table = sheet_of(runs[policy]['obs'][:,0], env.fields).iloc[4:].assign(true_bcr_abl=10**runs[policy]['truth'][:,0]).astype({'relapsed': int})
     with write_beside(Path(out)/'course.csv') as f: table.to_csv(f, index=False, float_format='%.6g')
     _draw(plot_courses(runs, 0, visit).figure, Path(out)/'course.png', f'Patient {patient}, class {the21.table["class"][patient]}; simulated', legend=True)
     said = [f'{k}: {"held" if d.controlled[0] else "lost control"}, mean dose {d.mean_dose[0]:.2f}' for k,(d,_) in led.items()]
     return '\n'.join([table.round(4).to_string(index=False), '', f'Ten simulated years of patient {patient}: {"; ".join(said)}.', f'Written: {Path(out)/"course.csv"}, {Path(out)/"course.png"}. {NOTICE}'])
-
-def _written(run, fields):
-    "A course as a sheet, with the truth"
-    t = sheet_of(run['obs'][:,0], run['action'][:,0], fields).iloc[4:].reset_index(drop=True)
-    given = [*run['obs'][1:,0,list(fields).index('dose')],None]
-    return t.assign(dose=given, true=10**run['truth'][:,0], relapsed=t.relapsed.astype(int)).rename(columns={'true': 'true_bcr_abl'})
 
 def _draw(fig, path, title, legend=False):
     import matplotlib.pyplot as plt
@@ -60,7 +54,7 @@ def _draw(fig, path, title, legend=False):
     with write_beside(path) as f: fig.savefig(f, dpi=144, bbox_inches='tight', format='png')
     plt.close(fig)
 
-# %% ../../nbs/61_treatment.treat.ipynb #c78d0a74
+# %% ../../nbs/61_treatment.treat.ipynb #5698b214
 def treat_sheet(
     path, # csv, tsv, parquet or xlsx: month since the treatment began, bcr_abl (%), dose; perhaps relapsed
     policy:str='agent', # agent, or a folder written by `Agent.save`
@@ -72,9 +66,12 @@ def treat_sheet(
     "The next dose after a sheet of visits"
     agent = open_policy(policy, visit)
     if not isinstance(agent, Agent): raise OncoError(f'policy {policy!r}: a sheet of visits is weighed by an agent; want agent or the folder of one')
-    s = suggest(agent, study_policies(visit)[1], v := read_visits(read_table(path).reset_index(), visit, age=age), seed=seed)
-    for k in ('doses','policies'):
-        if (d := getattr(s, k)) is not None:
-            with write_beside(Path(out)/f'{k}.csv') as f: d.to_csv(f, float_format='%.6g')
-    if s.runs: _draw(plot_outlook(v, s.runs)[0].figure, Path(out)/'outlook.png', f'{Path(path).name}: measured, and simulated twins')
-    return f'{v}\n{s}\nWritten into {out}.'
+    try: v = read_visits(read_table(path).reset_index(), visit, age=age)
+    except OncoError as e: raise OncoError(f'{Path(path).name}: {e}') from e
+    s,out,files = suggest(agent, open_policy('ladder', visit) if visit in (1,3,6) else RULES['guideline'], v, seed=seed),Path(out),['doses.csv']
+    for k in ('policies.csv','outlook.png'): (out/k).unlink(missing_ok=True)
+    with write_beside(out/'doses.csv') as f: s.doses.to_csv(f, float_format='%.6g')
+    if s.runs:
+        with write_beside(out/'policies.csv') as f: s.policies.to_csv(f, float_format='%.6g')
+        _draw(plot_outlook(v, s.runs)[0].figure, out/'outlook.png', f'{Path(path).name}: measured, and simulated twins'); files += ['policies.csv','outlook.png']
+    return f'{v}\n{s}\nWritten: {", ".join(str(out/k) for k in files)}.'
