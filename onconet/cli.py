@@ -380,7 +380,7 @@ def predict(
     with write_beside(out) as f: t.predict(cohort).to_csv(f, float_format='%.6g')
     print(f'{len(cohort)} patients in {out}. {NOTICE}')
 
-# %% ../nbs/62_cli.ipynb #e4abd5b5
+# %% ../nbs/62_cli.ipynb #0eac2f4f
 def treat(
     patient:Needed, # Id of a published patient, 1 to 21, or a table of visits: month since the treatment began, bcr_abl (%), dose
     policy:str='agent', # agent, ladder, threshold, guideline, stop, '½ dose', ..., or a folder with an agent
@@ -393,7 +393,7 @@ def treat(
     "Lead a simulated CML patient through ten years, or weigh the next dose after a sheet of visits"
     from onconet.treatment.treat import treat_published, treat_sheet
     sure_seed(seed); positive(visit=visit, age=age); writable(Path(out)/'course.csv')
-    said = treat_sheet(patient, policy, visit, age, seed, out) if Path(patient).exists() else treat_published(patient, policy, visit, assay, seed, out)
+    said = treat_sheet(patient, policy, visit, age, seed, out) if Path(patient).is_file() else treat_published(patient, policy, visit, assay, seed, out)
     print(said)
 
 # %% ../nbs/62_cli.ipynb #682f34d9

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['values_of', 'decide', 'cost_curve', 'plot_costs', 'Suggestion', 'suggest']
 
-# %% ../nbs/53_oncostrat.ipynb #26ed9d4d
+# %% ../nbs/53_oncostrat.ipynb #96fb7128
 import numpy as np, pandas as pd, torch
 from fastcore.basics import store_attr
+from scipy.stats import beta
 from .core import NOTICE, OncoError, few
 from .data.cohort import Cohort
 from .decision import Decision, action_values, cost_matrix
@@ -91,7 +92,7 @@ def plot_costs(
     for ax in axs: ax.set_xlabel('cost of a referral')
     return axs
 
-# %% ../nbs/53_oncostrat.ipynb #e09fa2e8
+# %% ../nbs/53_oncostrat.ipynb #84ec5d2f
 class Suggestion:
     "A dose, or why there is none, and what it rests on"
     def __init__(self,
@@ -99,16 +100,16 @@ class Suggestion:
         why:str, # Why it abstains or has no choice, in words; empty if it chooses
         rule:float, # What the rule would give
         doses:pd.DataFrame, # From `expected`
-        policies:pd.DataFrame, # From `outlook`; None without twins
+        policies:pd.DataFrame, # From `outlook`, and relapse_high, the upper 95 % bound for as many patients as the effective sample size; None without twins
         size:float, fit:float, # Of the twins, see `twins`
         runs:dict # From `outlook`, for `plot_outlook`
     ): store_attr()
     def __repr__(self):
-        said = f'the agent abstains: {self.why}' if self.dose is None else f'the agent would give {self.dose:g} of the full dose' + (f': {self.why}' if self.why else '')
+        said = f'the agent abstains, and the full dose stands: {self.why}' if self.dose is None else f'the agent would give {self.dose:g} of the full dose' + (f': {self.why}' if self.why else '')
         return '\n'.join([f'{said}; the rule would give {self.rule:g}', '', 'what the agent expects of each dose', f'{self.doses.round(3)}', '',
                           f'virtual twins (effective sample size {self.size:.0f}, fit {self.fit:.2f}) from today on', f'{self.policies.round(3)}' if self.policies is not None else 'none', '', NOTICE])
 
-# %% ../nbs/53_oncostrat.ipynb #57a712e2
+# %% ../nbs/53_oncostrat.ipynb #e6af4f5a
 def suggest(
     agent:Agent, # For visits like these
     rule, # A policy to stand beside it
@@ -124,6 +125,7 @@ def suggest(
     out = [f for f,ok in zip(visits.fields, agent.model.scale.covers(torch.tensor(visits.stack(agent.k)))[0].all(0)) if not ok]
     like,size,fit = twins(visits, virtual_patients(1500, seed+3) if patients is None else patients, seed=seed, **kw)
     table,runs = (None,{}) if like is None else outlook({'agent': agent, 'rule': rule, 'full dose': Constant(1)}, visits, like, seed=seed)
+    if table is not None: table.insert(1, 'relapse_high', beta.ppf(.95, table.relapse*size+1, np.maximum(size-table.relapse*size, 1e-9)))
     why = (f'{few(out)} outside the range of its training' if out else 'no virtual patient relapsed like this one' if like is None else
            f'only {size:.0f} virtual patients are like this one' if size < least else 'the virtual patients most like this one do not fit' if fit < worst else '')
     dose,ruled = (DOSES[Led(p, visits).first()[0]] for p in (agent,rule))
