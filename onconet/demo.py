@@ -31,7 +31,7 @@ def demo_treatment(
     rows = [r for o,_ in out.values() for r in o]+gain_rows('agent', out['agent'][1], out['ladder, tuned'][1], 'CML-21', visit=3, assay='noisy', against='ladder, tuned')
     return rows, {k: follow(policies[k], env, 1000+seeds[0])[1] for k in ('agent','ladder, tuned')}
 
-# %% ../nbs/61_demo.ipynb #9d2d0810
+# %% ../nbs/61_demo.ipynb #317f008e
 def plot_classes(
     runs:dict # Name -> courses of the 21, visits each three months
 ):
@@ -56,7 +56,7 @@ def treatment_section(
         P('These courses are simulated, and no advice for anybody. The 21 patients are parameters that Hähnel and colleagues (2020) fitted to measurements. A visit each three months; the assay has noise and a detection limit; whoever exceeds 0.1 % has lost control, '
           'and gets the full dose to the end. Agent and ladder learned from virtual patients around the 21, so this is no test on strangers: the site has that, one patient left out at a time.'),
         figure(plot_classes(runs), 'Simulated courses of one patient of each class of immune control (A none, B strong, C depends on the course); below, the dose.'),
-        table(t, 'Simulated: share of patients controlled for ten years, and mean dose [95 % interval over patients; exact one-sided where nobody failed]', bold='agent'),
+        table(t, 'Simulated: share of patients controlled for ten years, and mean dose [95 % interval over patients; of Clopper and Pearson for the share, one-sided where nobody failed]', bold='agent'),
         P(f'Mean dose of the agent minus that of the tuned ladder, same patients and noise: {g["mean_dose_gain"]:+.3f}, 95 % interval {g["mean_dose_gain_lo"]:+.3f} to {g["mean_dose_gain_hi"]:+.3f}; '
           f'controlled share {g["controlled_gain"]:+.3f}. By cost (a relapse counts as ten courses of the full dose) the agent is {verdict} the ladder. Where nobody fails, 21 patients cannot tell a safe policy from one that fails every eighth: the site judges both on 1,000 virtual patients, too.')]
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['values_of', 'decide', 'cost_curve', 'plot_costs', 'Suggestion', 'suggest']
 
-# %% ../nbs/53_oncostrat.ipynb #96fb7128
+# %% ../nbs/53_oncostrat.ipynb #d9704383
 import numpy as np, pandas as pd, torch
 from fastcore.basics import store_attr
 from scipy.stats import beta
@@ -15,9 +15,9 @@ from .decision import Decision, action_values, cost_matrix
 from .heads import Classes, JointLoss
 from .trained import Trained
 from .treatment.network import Agent
-from .treatment.patient import Led, Visits, expected, outlook, twins
+from .treatment.patient import Led, Visits, crowd, expected, outlook, twins
 from .treatment.rules import Constant
-from .treatment.simulate import DOSES, Patients, virtual_patients
+from .treatment.simulate import DOSES, Patients
 
 # %% ../nbs/53_oncostrat.ipynb #d92948b9
 def _part(trained, a, kind):
@@ -109,12 +109,12 @@ class Suggestion:
         return '\n'.join([f'{said}; the rule would give {self.rule:g}', '', 'what the agent expects of each dose', f'{self.doses.round(3)}', '',
                           f'virtual twins (effective sample size {self.size:.0f}, fit {self.fit:.2f}) from today on', f'{self.policies.round(3)}' if self.policies is not None else 'none', '', NOTICE])
 
-# %% ../nbs/53_oncostrat.ipynb #e6af4f5a
+# %% ../nbs/53_oncostrat.ipynb #42317383
 def suggest(
     agent:Agent, # For visits like these
     rule, # A policy to stand beside it
     visits:Visits, # With the record
-    patients:Patients=None, # Virtual ones to find twins among; 1,500 if None
+    patients:Patients=None, # Virtual ones to find twins among; a `crowd` if None
     least:float=20, # Effective sample size below which it abstains
     worst:float=.01, # Fit below which it abstains
     seed:int=0, # Of the twins
@@ -123,7 +123,7 @@ def suggest(
     "The next dose for one patient, or why the agent has none"
     doses = expected(agent, visits)
     out = [f for f,ok in zip(visits.fields, agent.model.scale.covers(torch.tensor(visits.stack(agent.k)))[0].all(0)) if not ok]
-    like,size,fit = twins(visits, virtual_patients(1500, seed+3) if patients is None else patients, seed=seed, **kw)
+    like,size,fit = twins(visits, crowd(seed=seed+3) if patients is None else patients, seed=seed, **kw)
     table,runs = (None,{}) if like is None else outlook({'agent': agent, 'rule': rule, 'full dose': Constant(1)}, visits, like, seed=seed)
     if table is not None: table.insert(1, 'relapse_high', beta.ppf(.95, table.relapse*size+1, np.maximum(size-table.relapse*size, 1e-9)))
     why = (f'{few(out)} outside the range of its training' if out else 'no virtual patient relapsed like this one' if like is None else

@@ -46,26 +46,40 @@ def names(self:Trained)->list:
     "Names of the modalities that it reads [M]"
     return self.model.names
 
-# %% ../nbs/38_trained.ipynb #d2885776
+# %% ../nbs/38_trained.ipynb #2f29a9c5
 @patch
+def batches(self:Trained,
+    cohort:Cohort, # Any patients that have at least one of the model's modalities
+    bs:int=256 # Patients at a time
+): # Yields dicts of tensors
+    "What the model is called with, some patients at a time"
+    batch,dev = self.prep(cohort),next(self.model.parameters()).device
+    self.model.eval()
+    for i in range(0, len(cohort), bs): yield {k: v[i:i+bs].to(dev) for k,v in batch.items()}
+
+def _sound(cohort, x):
+    "The model's numbers [N,...]; an `OncoError` if one is none"
+    if len(bad := cohort.ids[~np.isfinite(x).all(1)]): raise OncoError(f'{cohort.name}: the model has no answer for {len(bad)} patients ({few(bad)}): their values are too far from those it was trained on')
+    return x
+
+# %% ../nbs/38_trained.ipynb #71713663
+@patch
+@torch.no_grad()
 def arrays(self:Trained,
     cohort:Cohort, # Any patients that have at least one of the model's modalities
     bs:int=256, # Patients at a time
     turns:bool=False # Average over the eight orientations of square images
 )->tuple: # activations of the heads [N,Σ size], such as probabilities [N,K]; fusion weights [N,M]
     "The model's numbers for a cohort's patients; an `OncoError` if one is none"
-    batch,dev,loss = self.prep(cohort),next(self.model.parameters()).device,JointLoss(self.heads)
-    self.model.eval()
-    def seen(part, k): return {n: turn(v, torch.full([v[...,0,0,0].numel()], k, device=dev)) if v.dtype == torch.uint8 and k else v for n,v in part.items()}
-    def ask(i):
-        part = {k: v[i:i+bs].to(dev) for k,v in batch.items()}
+    loss = JointLoss(self.heads)
+    def seen(part, k): return {n: turn(v, torch.full([v[...,0,0,0].numel()], k, device=v.device)) if v.dtype == torch.uint8 and k else v for n,v in part.items()}
+    def ask(part):
         outs = [self.model(seen(part, k)) for k in range(8 if turns else 1)]
         return sum(loss.activation(s.float()) for s,_,_ in outs)/len(outs), sum(w.float() for *_,w in outs)/len(outs)
-    with torch.no_grad(): a,alpha = (torch.cat(o).cpu().numpy() for o in zip(*map(ask, range(0, len(cohort), bs))))
-    if len(bad := cohort.ids[~np.isfinite(a).all(1)]): raise OncoError(f'{cohort.name}: the model has no answer for {len(bad)} patients ({few(bad)}): their values are too far from those it was trained on')
-    return a, alpha
+    a,alpha = (torch.cat(o).cpu().numpy() for o in zip(*map(ask, self.batches(cohort, bs))))
+    return _sound(cohort, a), alpha
 
-# %% ../nbs/38_trained.ipynb #21094378
+# %% ../nbs/38_trained.ipynb #078f34e9
 @patch
 @torch.no_grad()
 def embed(self:Trained,
@@ -73,9 +87,7 @@ def embed(self:Trained,
     bs:int=256 # Patients at a time
 )->np.ndarray: # [N,D]
     "The fused embedding of each patient"
-    batch,dev = self.prep(cohort),next(self.model.parameters()).device
-    self.model.eval()
-    return torch.cat([self.model({k: v[i:i+bs].to(dev) for k,v in batch.items()})[1].float().flatten(1) for i in range(0, len(cohort), bs)]).cpu().numpy()
+    return _sound(cohort, torch.cat([self.model(part)[1].float().flatten(1) for part in self.batches(cohort, bs)]).cpu().numpy())
 
 # %% ../nbs/38_trained.ipynb #f14589fe
 @patch

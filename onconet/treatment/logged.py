@@ -243,13 +243,16 @@ def _checked_values(d, fields, last, name):
     if (alone := closing & np.r_[True,last[:-1]]).any(): raise OncoError(f'{name(alone.argmax())}: a course without any action')
     return x, a, r, closing
 
-# %% ../../nbs/52_treatment.logged.ipynb #2da56fe3
+# %% ../../nbs/52_treatment.logged.ipynb #3b61acd7
 def _checked_chances(d, a, closing, facts, name):
     "Columns allowed_ and p_ [M,A], None where there are none"
     def block(k):
         cols = [f'{k}_{i}' for i in range(facts['actions'])]; have = [c for c in cols if c in d]
         if have and have != cols: raise OncoError(f'log: no column {few(sorted(set(cols)-set(have)))}; want all or none of {cols[0]} to {cols[-1]}')
-        return d[cols].to_numpy(float) if have else None
+        if not have: return None
+        v = d[cols].apply(pd.to_numeric, errors='coerce').to_numpy(float)
+        if (bad := ~np.isfinite(v)).any(): i,j = np.argwhere(bad)[0]; raise OncoError(f'{name(i)}: {cols[j]} is {d[cols[j]].iloc[i]}; want a number')
+        return v
     allowed,p = block('allowed'),block('p'); rows = np.arange(len(d))
     bad = np.zeros(len(d), bool) if p is None else ~(np.isclose(p.sum(1), 1, atol=1e-3) & (p >= 0).all(1))
     if bad.any(): raise OncoError(f'{name(bad.argmax())}: p_0 to p_{p.shape[1]-1} are no probabilities that sum to 1')
@@ -257,7 +260,7 @@ def _checked_chances(d, a, closing, facts, name):
         if v is not None and (bad := (v[rows,a] <= 0) & ~closing).any(): raise OncoError(f'{name(bad.argmax())}: {k}_{a[bad.argmax()]} is 0 for the action that was taken')
     return None if allowed is None else allowed > 0, p
 
-# %% ../../nbs/52_treatment.logged.ipynb #599d4c42
+# %% ../../nbs/52_treatment.logged.ipynb #b797bb66
 def read_logged(
     df:pd.DataFrame, # A row a visit: patient, visit, the fields, action (the dose where doses are given), reward; perhaps p_0.. and allowed_0..
     fields, # Names of what was observed [F]
@@ -268,6 +271,7 @@ def read_logged(
     "A log as it may be learned from, or an `OncoError` that names patient and visit"
     fields = list(fields)
     if clash := set(fields) & {'patient','visit','action','reward'}: raise OncoError(f'fields: {few(sorted(clash))} is a column of its own; want another name')
+    if len(set(fields)) < len(fields) or not df.columns.is_unique: raise OncoError('log: a field or column stands there twice')
     if actions is None and doses is None: raise OncoError('read_logged: want actions (how many) or doses (of each action)')
     facts = dict(fields=fields, actions=int(actions or len(doses)), doses=None if doses is None else np.asarray(doses, float).tolist(),
                  visit=None if visit is None else float(visit))

@@ -68,7 +68,7 @@ def temperature_of(
     "The temperature that makes what was done most likely"
     return float(np.exp(minimize_scalar(lambda s: nll(y, _warmed(p, np.exp(s)).clip(1e-12)), bounds=(-1.5,1.5), method='bounded').x))
 
-# %% ../../nbs/52_treatment.offline.ipynb #9ff56bd9
+# %% ../../nbs/52_treatment.offline.ipynb #04292f2d
 def behaviour_of(
     logged:Logged,
     model='logistic', # One of `CLASSIFIERS`, or any classifier of scikit-learn
@@ -81,10 +81,13 @@ def behaviour_of(
     i = logged.at; x,y = logged.stacks(history)[i].reshape(len(i[0]), -1),logged.action[i]
     mask = None if logged.allowed is None else logged.allowed[i]
     pipe = make_pipeline(StandardScaler(), CLASSIFIERS[model] if isinstance(model, str) else model)
-    def fitted(rows, t=1.): return Behaviour(clone(pipe).fit(x[rows], y[rows]), logged.facts, history, t)
-    p = np.empty((len(y),logged.facts['actions']))
-    for a,b in GroupKFold(folds, shuffle=True, random_state=0).split(x, y, i[0]): p[b] = fitted(a).of(x[b], None if mask is None else mask[b])
-    out = fitted(slice(None), temperature_of(y, p)); q = _warmed(p, out.temperature)
+    def fitted(rows, t=1.):
+        if (y[rows] == y[rows][0]).all(): raise OncoError(f'behaviour_of: nothing but action {labels(logged.facts["actions"], logged.doses)[y[rows][0]]:g} was done by all patients, or all but a fold of them; there is no choice to estimate')
+        return Behaviour(clone(pipe).fit(x[rows], y[rows]), logged.facts, history, t)
+    parts = list(GroupKFold(folds, shuffle=True, random_state=0).split(x, y, i[0])); p,q = np.empty((2,len(y),logged.facts['actions']))
+    for a,b in parts: p[b] = fitted(a).of(x[b], None if mask is None else mask[b])
+    for a,b in parts: q[b] = _warmed(p[b], temperature_of(y[a], p[a]))
+    out = fitted(slice(None), temperature_of(y, p))
     out.heldout = dict(nll=float(nll(y, q.clip(1e-12))), ece=float(ece(y, q)), temperature=out.temperature)
     return out
 

@@ -164,7 +164,7 @@ def unsupported(
     a = miss.sum(0).argmax(); i = miss[:,a].argmax(); lab = labels(logged.facts['actions'], logged.doses)[a]
     return float(miss.sum(1).mean()), f'most often action {lab:g}, such as patient {logged.ids[logged.at[0][i]]} at visit number {logged.at[1][i]}'
 
-# %% ../../nbs/52_treatment.ope.ipynb #79277583
+# %% ../../nbs/52_treatment.ope.ipynb #1deb6a6f
 def evaluate_offline(
     policy, # With `start(n)` and a call or `probs`
     logged:Logged,
@@ -185,6 +185,7 @@ def evaluate_offline(
     pi = along(policy, logged)
     if learn := q is None and NEED_Q & set(estimators): q = fqe(policy, logged, gamma, seed=seed, **kw)
     if isinstance(q, Agent): q = values_along(q, logged)
+    if q is not None and np.shape(q) != pi.shape: raise OncoError(f'q: got shape {list(np.shape(q))}; want {list(pi.shape)}, a value for each action at each visit and at the end')
     share,where = unsupported(pi, b, logged, least)
     if share > least: warnings.warn(f'{share:.0%} of the choices of this policy were (almost) never made: {where}. What is said of them is a guess')
     out = estimate(estimators, pi, b, logged, gamma, q, draws, level, seed).assign(unsupported=share)

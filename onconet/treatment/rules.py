@@ -143,7 +143,7 @@ def _children(rng, best, n, limit):
     if 'first' in out: out['first'] = (out['first']+rng.choice([-1,0,0,0,1], n-m)).clip(0, 4)
     return {k: np.concatenate([best[k], v]) for k,v in out.items()}
 
-# %% ../../nbs/51_treatment.rules.ipynb #7d6cafce
+# %% ../../nbs/51_treatment.rules.ipynb #f0d40b7d
 def tune_rule(
     rule:type, # `Ladder` or `Threshold`
     patients:Patients, # Virtual ones; never those who judge
@@ -155,6 +155,7 @@ def tune_rule(
     **kw # To `CML`
 ):
     "The rule of this kind that costs least on virtual patients"
+    if rule not in TUNED: raise OncoError(f'tune_rule: want {" or ".join(r.__name__ for r in TUNED)}, the rules with settings, not {rule!r}')
     rng,limit = np.random.default_rng(seed),CML(1, patients=patients, visit=visit, **kw).limit
     settings = _drawn(rng, n, limit, TUNED[rule])
     for r in range(rounds+1):

@@ -161,7 +161,7 @@ def courses(
         out.append(log_bcr_abl(u))
     return torch.stack(out).numpy()
 
-# %% ../../nbs/50_treatment.simulate.ipynb #02394c73
+# %% ../../nbs/50_treatment.simulate.ipynb #c7f209bb
 def virtual_patients(
     n:int, # How many
     seed:int=0, # Of the draw
@@ -188,8 +188,9 @@ def virtual_patients(
 
 def _asked(patients):
     "Controlled by the full dose, and of the parent's class [N]"
-    full,stop,kind = courses(patients, 1.).max(0),courses(patients, 0.).max(0),patients.table['class'].to_numpy()
-    return (full <= -1) & ((kind != 'A') | (stop > -1)) & ((kind != 'B') | (stop <= -1))
+    kind,ok = patients.table['class'].to_numpy(),courses(patients, 1.).max(0) <= -1
+    if len(i := np.flatnonzero(ok & (kind != 'C'))): ok[i] = (courses(patients.subset(i)).max(0) > -1) == (kind[i] == 'A')
+    return ok
 
 # %% ../../nbs/50_treatment.simulate.ipynb #5a64450d
 DOSES = np.array([0,.25,.5,.75,1.])

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['ASSAYS', 'RECIPE', 'EPOCHS', 'RULES', 'SETTINGS', 'world', 'teachers', 'train_agent', 'judge', 'gain_of', 'gain_rows',
-           'setting_rows', 'left_out_rows', 'left_out_table', 'foretell_rows', 'setting_study', 'treatment_study']
+           'expect_rows', 'setting_rows', 'left_out_rows', 'left_out_table', 'foretell_rows', 'setting_study',
+           'treatment_study']
 
-# %% ../../nbs/60_treatment.study.ipynb #d29231e4
+# %% ../../nbs/60_treatment.study.ipynb #21ee304d
 import json, time
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..core import OncoError
 from ..experiment import append_rows, row
 from .agent import dqn_learner
 from .network import Agent, load_agent
-from .patient import Led, read_visits, sheet_of, twins
+from .patient import Led, crowd, read_visits, sheet_of, twins
 from .rules import PRICE, Constant, Guideline, Ladder, Threshold, cost, follow, oracle, settings_of, tune_rule, verdict
 from .simulate import CML, Patients, hahnel_patients, virtual_patients
 
@@ -104,7 +105,7 @@ def gain_of(
     b = d.to_numpy()[np.random.default_rng(0).integers(len(d), size=(n, len(d)))].mean(1)
     return {c: (d[c].mean(), *np.quantile(b[:,i], [.025,.975])) for i,c in enumerate(cols)}
 
-# %% ../../nbs/60_treatment.study.ipynb #9063a3b1
+# %% ../../nbs/60_treatment.study.ipynb #d3c33a1d
 RULES = {'stop': Constant(0), **{f'{n} dose': Constant(d) for n,d in zip(('¼','½','¾','full'), (.25,.5,.75,1))}, 'threshold': Threshold(), 'guideline': Guideline(), 'guideline, alarm at MR4': Guideline(-2.)}
 
 def gain_rows(
@@ -116,6 +117,20 @@ def gain_rows(
 )->list: # Rows of table 'treatment', metrics controlled_gain, controlled_gain_lo, ...
     "One policy minus another, as rows"
     return [row('treatment', name, data, f'{m}_gain{e}', v, seed, **config) for m,o in gain_of(runs, other).items() for e,v in zip(('','_lo','_hi'), o)]
+
+def expect_rows(
+    name:str, # Of the agent
+    agent:Agent, # With the parts dose and relapse
+    data:str, # Name of the patients
+    env:CML, # Of all of them
+    seed='', # Of the training
+    **config # Settings worth keeping
+)->list: # Rows of table 'treatment', metrics expected_...: what was expected minus what came, of dose and relapse; share of doses between the outer tenths; correlation
+    "What an agent expects of a course on its first day, and what it comes to"
+    rows,run = follow(agent, env, 1000); at = np.arange(len(rows)),run['action'][0]
+    dose,relapse = -agent.means(run['obs'][0])[at].T; low,high = -agent.quantiles(run['obs'][0], (.9,.1))[at][:,0].T
+    said = dict(expected_dose_error=(dose-rows.mean_dose).mean(), expected_relapse_error=(relapse-~rows.controlled).mean(), expected_dose_within80=((low <= rows.mean_dose) & (rows.mean_dose <= high)).mean(), expected_dose_correlation=np.corrcoef(dose, rows.mean_dose)[0,1])
+    return [row('treatment', name, data, k, v, seed, **config) for k,v in said.items()]
 
 def setting_rows(
     visit:int, assay:str, # Months; one of `ASSAYS`
@@ -130,13 +145,13 @@ def setting_rows(
     for data,patients in judges.items():
         bare,full = world(patients, visit, assay, record=False),world(patients, visit, assay) # the same visits, see `CML.admit`
         rules = {k: (p, {}) for k,p in RULES.items()} | {k: (p, settings_of(p)) for k,p in tuned.items()}
-        if len(patients) < 100: rules['oracle'] = (oracle(patients, visit), {})
-        kept = {}
+        rules['oracle'],kept = (oracle(patients, visit), {}),{}
         for k,(p,own) in (rules | agents).items():
             env = full if k in agents and own.get('record', True) else bare
             rows,kept[k] = judge(k, p, data, env, seeds, **config | own); out += rows
         for k,(_,own) in agents.items():
             for t in tuned: out += gain_rows(k, kept[k], kept[t], data, against=t, **config | own)
+            for s,a in agents[k][0].items(): out += expect_rows(k, a, data, full if own.get('record', True) else bare, s, **config | own)
     return out
 
 # %% ../../nbs/60_treatment.study.ipynb #1ea35856
@@ -172,18 +187,18 @@ def left_out_table(
     gain = pd.DataFrame(gain_of(a, b), ['value','low','high']).T.assign(patients=len(a))
     return pd.concat(out | {'agent − ladder, tuned': gain})
 
-# %% ../../nbs/60_treatment.study.ipynb #e8ac86e2
+# %% ../../nbs/60_treatment.study.ipynb #914d0fad
 def foretell_rows(
     patient:str, # Id of one of the 21
     after=(1,6), # Visits, one each 3 months
     policies=('stop','½ dose'), # Names in `RULES`, constant doses, from then on
     seed:int=0, # Of the noise
-    crowd:int=1500, # Virtual patients
+    size:int=1500, # Of the crowd
     **kw # To `twins`
 )->list: # Rows of table 'treatment', data 'CML-21, foretold': metrics foretold and relapse; none once the patient has relapsed
     "Chance of a relapse among the twins, and whether the patient relapses"
     env,out = world(hahnel_patients().subset([patient])),[]
-    led,others = follow(Ladder(), env, 1000+seed)[1],virtual_patients(crowd, 3, without=[patient])
+    led,others = follow(Ladder(), env, 1000+seed)[1],crowd(size, without=(patient,))
     for n in after:
         v = read_visits(sheet_of(led['obs'][:n,0], env.fields))
         like,size,fit = (None,0.,0.) if v['relapsed'][-1] else twins(v, others, seed=seed, **kw)

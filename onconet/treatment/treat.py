@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['open_policy', 'treat_published', 'treat_sheet']
 
-# %% ../../nbs/61_treatment.treat.ipynb #d78de539
+# %% ../../nbs/61_treatment.treat.ipynb #e66f8217
+from contextlib import nullcontext
 from pathlib import Path
 from ..core import NOTICE, OncoError, write_beside
 from ..data.files import read_table
@@ -27,7 +28,7 @@ def open_policy(
     if name and Path(name).is_dir(): return load_agent(name)
     raise OncoError(f'policy {name!r}: no such folder; by name there are agent, ladder, {", ".join(RULES)}')
 
-# %% ../../nbs/61_treatment.treat.ipynb #3a5f180e
+# %% ../../nbs/61_treatment.treat.ipynb #bb7eaea3
 def treat_published(
     patient:str, # Id of one of the 21
     policy:str='agent', # See `open_policy`
@@ -42,8 +43,9 @@ def treat_published(
     if assay != 'noisy' and policy in ('agent','ladder'): raise OncoError(f'assay {assay}: the {policy} that comes with the package was made for the noisy assay; want a rule, or an agent of your own')
     led = {k: follow(open_policy(k, visit), env, seed) for k in names}; runs = {k: r for k,(_,r) in led.items()}
     table = sheet_of(runs[policy]['obs'][:,0], env.fields).iloc[4:].assign(true_bcr_abl=10**runs[policy]['truth'][:,0]).astype({'relapsed': int})
-    with write_beside(Path(out)/'course.csv') as f: table.to_csv(f, index=False, float_format='%.6g')
-    _draw(plot_courses(runs, 0, visit).figure, Path(out)/'course.png', f'Patient {patient}, class {the21.table["class"][patient]}; simulated', legend=True)
+    with write_beside(Path(out)/'course.csv') as f:
+        table.to_csv(f, index=False, float_format='%.6g')
+        _draw(plot_courses(runs, 0, visit).figure, Path(out)/'course.png', f'Patient {patient}, class {the21.table["class"][patient]}; simulated', legend=True)
     said = [f'{k}: {"held" if d.controlled[0] else "lost control"}, mean dose {d.mean_dose[0]:.2f}' for k,(d,_) in led.items()]
     return '\n'.join([table.round(4).to_string(index=False), '', f'Ten simulated years of patient {patient}: {"; ".join(said)}.', f'Written: {Path(out)/"course.csv"}, {Path(out)/"course.png"}. {NOTICE}'])
 
@@ -54,7 +56,7 @@ def _draw(fig, path, title, legend=False):
     with write_beside(path) as f: fig.savefig(f, dpi=144, bbox_inches='tight', format='png')
     plt.close(fig)
 
-# %% ../../nbs/61_treatment.treat.ipynb #5698b214
+# %% ../../nbs/61_treatment.treat.ipynb #61dac52c
 def treat_sheet(
     path, # csv, tsv, parquet or xlsx: month since the treatment began, bcr_abl (%), dose; perhaps relapsed
     policy:str='agent', # agent, or a folder written by `Agent.save`
@@ -70,8 +72,7 @@ def treat_sheet(
     except OncoError as e: raise OncoError(f'{Path(path).name}: {e}') from e
     s,out,files = suggest(agent, open_policy('ladder', visit) if visit in (1,3,6) else RULES['guideline'], v, seed=seed),Path(out),['doses.csv']
     for k in ('policies.csv','outlook.png'): (out/k).unlink(missing_ok=True)
-    with write_beside(out/'doses.csv') as f: s.doses.to_csv(f, float_format='%.6g')
-    if s.runs:
-        with write_beside(out/'policies.csv') as f: s.policies.to_csv(f, float_format='%.6g')
-        _draw(plot_outlook(v, s.runs)[0].figure, out/'outlook.png', f'{Path(path).name}: measured, and simulated twins'); files += ['policies.csv','outlook.png']
+    with write_beside(out/'doses.csv') as f, write_beside(out/'policies.csv') if s.runs else nullcontext() as g:
+        s.doses.to_csv(f, float_format='%.6g')
+        if s.runs: s.policies.to_csv(g, float_format='%.6g'); _draw(plot_outlook(v, s.runs)[0].figure, out/'outlook.png', f'{Path(path).name}: measured, and simulated twins'); files += ['policies.csv','outlook.png']
     return f'{v}\n{s}\nWritten: {", ".join(str(out/k) for k in files)}.'

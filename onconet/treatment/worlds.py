@@ -7,11 +7,10 @@ __all__ = ['MICHOR', 'HEALTHY', 'FRIBERG', 'K12', 'K21', 'K13', 'K31', 'V1', 'MO
            'visit_of', 'around', 'Resistance', 'compartments', 'infuse', 'area', 'hours_of', 'marrow', 'untouched',
            'Neutropenia', 'one_resistance', 'one_neutropenia']
 
-# %% ../../nbs/51_treatment.worlds.ipynb #f41655ee
+# %% ../../nbs/51_treatment.worlds.ipynb #d94d8a35
 import gymnasium, numpy as np, torch
 from fastcore.basics import patch
 from scipy.special import exprel
-from ..core import OncoError
 from .course import Course, OnePatient, named
 
 # %% ../../nbs/51_treatment.worlds.ipynb #9b733a06
