@@ -380,9 +380,9 @@ def predict(
     with write_beside(out) as f: t.predict(cohort).to_csv(f, float_format='%.6g')
     print(f'{len(cohort)} patients in {out}. {NOTICE}')
 
-# %% ../nbs/62_cli.ipynb #0eac2f4f
+# %% ../nbs/62_cli.ipynb #fe514436
 def treat(
-    patient:Needed, # Id of a published patient, 1 to 21, or a table of visits: month since the treatment began, bcr_abl (%), dose
+    patient:Needed, # Id of a published patient, 1 to 21, or a table of visits: month since the treatment began (3, 6, 12, 24 and later), bcr_abl (%), dose until the next (full for 24 months), perhaps relapsed (0 or 1)
     policy:str='agent', # agent, ladder, threshold, guideline, stop, '½ dose', ..., or a folder with an agent
     visit:int=3, # Months between visits: 1, 3 or 6
     assay:str='noisy', # noisy or clean; for a published patient

@@ -6,7 +6,7 @@
 __all__ = ['SPREAD', 'Visits', 'read_visits', 'sheet_of', 'true_levels', 'likelihood', 'fit_of', 'crowd', 'twins', 'Led',
            'outlook', 'plot_outlook', 'study_policies', 'expected']
 
-# %% ../../nbs/52_treatment.patient.ipynb #9f7f2121
+# %% ../../nbs/52_treatment.patient.ipynb #c2fc9362
 import json
 from functools import lru_cache
 import numpy as np, pandas as pd, torch
@@ -16,10 +16,11 @@ from gymnasium.spaces import Box, Discrete
 from scipy.stats import norm
 from ..core import OncoError, embedded, few
 from .network import Agent, load_agent
+from .ope import ess
 from .rules import Ladder, follow
-from .simulate import CML, DOSES, FIELDS, LEVELS, PAST, RECORD, Patients, advance, hahnel_patients, log_bcr_abl, virtual_patients
+from .simulate import CML, DOSES, FIELDS, LEVELS, PAST, RECORD, Patients, advance, children, hahnel_patients, log_bcr_abl, virtual_patients
 
-# %% ../../nbs/52_treatment.patient.ipynb #5d96cbc7
+# %% ../../nbs/52_treatment.patient.ipynb #8acc37ba
 def _column(t, name, what):
     "A column as numbers, or an `OncoError` that names the row"
     if name not in t: raise OncoError(f'visits: no column {name!r}; want month, bcr_abl (%) and dose')
@@ -30,6 +31,8 @@ def _column(t, name, what):
 def _checked_sheet(t):
     "Months, BCR-ABL in %, doses of all rows but the last, and whether the patient has relapsed; or an `OncoError` that names a row"
     if not len(t): raise OncoError('visits: no rows')
+    for k in ('patient','id'):
+        if k in t and t[k].nunique() > 1: raise OncoError(f'visits: {k} {few(t[k].unique())}; want the visits of one patient')
     month,level = _column(t, 'month', 'months since the treatment began'),_column(t, 'bcr_abl', 'BCR-ABL in %, 0 where none was found')
     for k,v,high in (('month',month,1000), ('bcr_abl',level,1000)):
         if (bad := (v < 0) | (v > high)).any(): raise OncoError(f'visits: row {bad.argmax()+1}: {k} is {v[bad.argmax()]:g}; want 0 to {high}')
@@ -62,10 +65,10 @@ class Visits:
     ): t = np.arange(len(self)-k, len(self)).clip(0); return self.obs[None,t] # [1,k,F]
     def __repr__(self): return f'{len(self)} visits, one each {self.visit} months, after {self["therapy"][0]:g} months of the full dose' if 'therapy' in self.fields else f'{len(self)} visits, one each {self.visit} months'
 
-# %% ../../nbs/52_treatment.patient.ipynb #dad79ba1
+# %% ../../nbs/52_treatment.patient.ipynb #47146eee
 def read_visits(
-    table:pd.DataFrame, # A row a visit: month since the treatment began, bcr_abl (%), dose (fraction; none in the last row), perhaps relapsed (0 or 1; else: above 0.1 %)
-    visit:int=3, # Months between visits since the course began
+    table:pd.DataFrame, # A row a visit: month since the treatment began, bcr_abl (%), dose until the next visit (fraction; that of the last row is not looked at), perhaps relapsed (0 or 1; else: above 0.1 %)
+    visit:int=3, # Months between visits since the course began, give or take a quarter of it, half a month at most
     limit:float=LEVELS['MR4.5'], # Detection limit, %
     age:float=55, # Years, when the course began
     record:bool=True # With the record of the time before, as agents of the study want it
@@ -74,7 +77,8 @@ def read_visits(
     if not 0 <= age <= FIELDS['age'][1]: raise OncoError(f'age {age:g}: want 0 to {FIELDS["age"][1]} years')
     month,level,dose,lost = _checked_sheet(table); x,low = np.log10(np.maximum(level, limit)),level < limit
     t = np.flatnonzero(np.r_[dose < 1, True])[0]; months = month[t:]-month[t]
-    if (bad := ~np.isclose(np.diff(months), visit)).any(): i = t+bad.argmax(); raise OncoError(f'visits: month {month[i+1]:g} follows month {month[i]:g}; since the full dose was left, want {visit} between visits')
+    if (bad := np.abs(np.diff(months)-visit) > min(.5, visit/4)).any(): i = t+bad.argmax(); raise OncoError(f'visits: month {month[i+1]:g} follows month {month[i]:g}; since the full dose was left, want {visit} between visits')
+    months = visit*np.arange(len(months))
     if lost[t]: raise OncoError(f'visits: month {month[t]:g}: BCR-ABL is {level[t]:g} %; a lower dose comes up below {LEVELS["MR3"]:g} %')
     if months[-1] >= 120: raise OncoError(f'visits: month {month[-1]:g} is {months[-1]:g} months after the full dose was left; the model\'s course has 120')
     d,n = np.r_[1,dose[t:]],np.arange(len(months))
@@ -100,17 +104,17 @@ def sheet_of(
     course = pd.DataFrame(dict(month=start+o.months, bcr_abl=np.where(o.below_limit > 0, 0, 10**o.log_bcr_abl), dose=np.r_[o.dose[1:],np.nan], relapsed=o.relapsed))
     return pd.concat([before,course], ignore_index=True)
 
-# %% ../../nbs/52_treatment.patient.ipynb #4bd48db1
+# %% ../../nbs/52_treatment.patient.ipynb #65d91ef2
 def true_levels(
     visits:Visits, # With the record
     patients:Patients # Months of full dose as this one had them
-)->tuple: # log10 BCR-ABL of each, wherever this one was measured [M,N]; whether both have relapsed, or neither [N]
+)->tuple: # log10 BCR-ABL of each, wherever this one was measured [M,N]; whether each was controlled when the course began and has relapsed if this one has [N]
     "Where these patients would be at the same months and doses"
     u,full,out,at = patients.untreated,torch.ones(len(patients)).double(),[],0.
     for m in visits.before[0]: u,_ = advance(u, patients.p, full, m-at); at = m; out.append(log_bcr_abl(u).numpy())
     env = CML(patients=patients, visit=visits.visit); info = env.reset(seed=0)[1]; out.append(info['truth']['log_bcr_abl'])
     for a in visits.action: info = env.step(np.full(len(patients), a))[4]; out.append(info['truth']['log_bcr_abl'])
-    return np.stack(out), info['truth']['relapsed'] == (visits['relapsed'][-1] > 0)
+    return np.stack(out), (info['truth']['relapsed'] == (visits['relapsed'][-1] > 0)) & (out[len(visits.before[0])] <= -1)
 
 def likelihood(
     x, limit, # Measured, and the detection limit, log10 of % [M]
@@ -138,8 +142,8 @@ def fit_of(
     again = np.maximum(true+sd*np.random.default_rng(seed).standard_normal(true.shape), limit)
     return float((off(again) >= off(np.broadcast_to(x[:,None], true.shape))).mean())
 
-# %% ../../nbs/52_treatment.patient.ipynb #650e7433
-SPREAD = 1. # Of those among whom twins are found, to `virtual_patients`
+# %% ../../nbs/52_treatment.patient.ipynb #1b818830
+SPREAD = 1. # Of `crowd`, to `virtual_patients`
 
 @lru_cache(4)
 def crowd(
@@ -148,31 +152,33 @@ def crowd(
     without:tuple=() # Ids of the 21 who must not be parents
 )->Patients:
     "Virtual patients to find twins among, further from the 21 than those who teach: a new patient is none of them"
-    return virtual_patients(n, seed, SPREAD, without)
+    return Patients(virtual_patients(n, seed, SPREAD, without).table.assign(spread=SPREAD))
 
-# %% ../../nbs/52_treatment.patient.ipynb #10e87f3c
+# %% ../../nbs/52_treatment.patient.ipynb #2ca70edd
 def twins(
     visits:Visits, # With the record
     patients:Patients, # From `crowd`
     more:int=2000, # Children of the likely parents, drawn besides
     sd:float=.5, # Of a measurement, log10: the assay's, and more for a patient whom no virtual one quite is
+    enough:int=10, # Measurements; more of them count as so many, since what sets a patient apart stays from visit to visit
     n:int=300, # How many to draw
     seed:int=0 # Of the draws
 )->tuple: # `Patients` [n], with repeats, or None; effective sample size; `fit_of` them
     "Virtual patients who would have been measured much like this one"
     if visits.before is None: raise OncoError('twins: want visits with the record of the time before')
-    if 'parent' not in patients.table: raise OncoError('twins: want virtual patients, such as crowd()')
-    def like(p): return Patients(p.table.assign(months=float(visits['therapy'][0]), age=float(visits['age'][0])))
+    if 'spread' not in patients.table: raise OncoError('twins: want patients from crowd()')
+    def like(t): return Patients(t.assign(months=float(visits['therapy'][0]), age=float(visits['age'][0])))
     x,limit = np.r_[visits.before[1],visits['log_bcr_abl']],np.log10(visits.limit)
-    first = like(patients); true = [true_levels(visits, first)]; ids = hahnel_patients().table.index
-    seen = pd.Series(_weights(likelihood(x, limit, *true[0], sd))).groupby(first.table.parent.to_numpy()).sum(); here = ids[ids.isin(seen.index)]
+    power,first = min(1, enough/len(x)),like(patients.table); true = [true_levels(visits, first)]
+    seen = pd.Series(_weights(power*likelihood(x, limit, *true[0], sd))).groupby(first.table.parent.to_numpy()).sum()
     if not seen.sum(): return None, 0., 0.
-    second = like(virtual_patients(more, seed+7000, SPREAD, ids.difference(here), odds=(.9*seen[here]+.1/len(here)).to_numpy())); true.append(true_levels(visits, second))
+    parents = hahnel_patients().table.loc[seen.index].rename_axis('parent').reset_index()
+    second = like(children(parents, more, patients.table.spread.iloc[0], np.random.default_rng(seed), .9*seen.to_numpy()+.1/len(seen))); true.append(true_levels(visits, second))
     both = pd.concat([first.table,second.table]); often = both.parent.value_counts()/first.table.parent.value_counts() # drawn so much more often than alike
     t,same = (np.concatenate(o, -1) for o in zip(*true))
-    w = _weights(likelihood(x, limit, t, same, sd)-np.log(often[both.parent].to_numpy()))
+    w = _weights(power*likelihood(x, limit, t, same, sd)-np.log(often[both.parent].to_numpy()))
     k = np.random.default_rng(seed).choice(len(w), n, p=w)
-    return Patients(both.iloc[k].set_axis(range(n))), 1/float(np.square(w).sum()), fit_of(x, limit, t[:,k], sd, seed)
+    return Patients(both.iloc[k].set_axis(range(n))), ess(w), fit_of(x, limit, t[:,k], sd, seed)
 
 # %% ../../nbs/52_treatment.patient.ipynb #2e1cf7dc
 class Led:
@@ -198,7 +204,7 @@ class Led:
         for k in set(PAST) & set(at): obs[:,at[k]] = v[k][0]
         return obs
 
-# %% ../../nbs/52_treatment.patient.ipynb #112ca426
+# %% ../../nbs/52_treatment.patient.ipynb #faf771ba
 def _given(run, today): return run['obs'][today+1:,:,list(FIELDS).index('dose')] # [T,N]; after a relapse not what the policy said
 
 def outlook(
@@ -209,9 +215,9 @@ def outlook(
     seed:int=0 # Of the assay
 )->tuple: # A row a policy: relapse (share of the twins), dose to come with dose_low and dose_high (10 and 90 %), end (log10 BCR-ABL, %); and their courses, as from `follow`
     "How the twins of a patient fare from today on"
-    today,out,runs = len(visits.action),{},{}
+    today,out,runs,env = len(visits.action),{},{},CML(patients=like, visit=visits.visit, noise=noise, limit=visits.limit, record=True)
     for k,p in policies.items():
-        rows,runs[k] = follow(Led(p, visits), CML(patients=like, visit=visits.visit, noise=noise, limit=visits.limit, record=True), seed)
+        rows,runs[k] = follow(Led(p, visits), env, seed)
         dose = _given(runs[k], today).mean(0)
         out[k] = dict(relapse=(~rows.controlled).mean(), dose=dose.mean(), dose_low=np.quantile(dose, .1), dose_high=np.quantile(dose, .9), end=rows.end.median())
     return pd.DataFrame(out).T, runs
@@ -244,16 +250,15 @@ def study_policies(
     if str(visit) not in ladders: raise OncoError(f'visit {visit}: the policies that come with the package are for {", ".join(ladders)} months between visits')
     return load_agent(embedded(f'cml_agent_{visit}')), Ladder(**ladders[str(visit)])
 
-# %% ../../nbs/52_treatment.patient.ipynb #9ec4d85b
+# %% ../../nbs/52_treatment.patient.ipynb #df213a98
 def expected(
     agent:Agent, # With parts of the return
     visits:Visits
-)->pd.DataFrame: # A row a dose: score, what the agent compares by; each part, and its least and most favourable tenth if it learned a distribution
+)->pd.DataFrame: # A row a dose: score, what the agent compares by; each part, those of `dose` as the mean dose of the months to come, with its outer tenths if the agent learned a distribution
     "What an agent expects of each dose from today on"
     agent.fits(visits)
-    x,names = visits.stack(agent.k),agent.facts['parts']
-    out = dict(score=agent.values(x)[0]) | {k: 0-agent.means(x)[0,:,i] for i,k in enumerate(names)}
-    if agent.model.kind != 'dqn':
-        q = 0-agent.quantiles(x, (.9,.1))[0]
-        out |= {f'{k}_{w}': q[:,i,j] for i,k in enumerate(names) for j,w in enumerate(('low','high'))}
+    x,parts,left = visits.stack(agent.k),agent.facts['parts'],1-visits['months'][-1]/120
+    unit = {k: dict(dose=-1/left, toxicity=-1/left, switch=-1., relapse=-1.).get(k, 1.) for k in parts}
+    out = dict(score=agent.values(x)[0]) | {k: unit[k]*agent.means(x)[0,:,i] for i,k in enumerate(parts)}
+    if agent.model.kind != 'dqn' and 'dose' in parts: out |= dict(zip(('dose_low','dose_high'), unit['dose']*agent.quantiles(x, (.9,.1))[0,:,parts.index('dose')].T))
     return pd.DataFrame(out, index=pd.Index(DOSES, name='given'))

@@ -57,18 +57,20 @@ def verdict(
     out.loc['controlled',['low','high']] = beta.ppf(tail, k, n-k+1) if k else 0., beta.ppf(1-tail, k+1, n-k) if k < n else 1.
     return out
 
-# %% ../../nbs/51_treatment.rules.ipynb #66f678cb
+# %% ../../nbs/51_treatment.rules.ipynb #035bdbc0
+_MONTHS,_DOSE = (list(FIELDS).index(k) for k in ('months','dose'))
+def _rung(obs): return np.rint(obs[:,_DOSE]*(len(DOSES)-1)).astype(int) # Of the dose that was given [N]
+
 class Threshold:
     "The full dose above one level, none below another, and as before between them"
     def __init__(self,
         low=-3., high=-2. # log10 of BCR-ABL, %
     ): store_attr()
-    def start(self, n): self.a = np.zeros(n, int)
+    def start(self, n): self.first = True
     def __call__(self, obs, mask=None):
-        self.a = np.where(obs[:,0] > self.high, len(DOSES)-1, np.where(obs[:,0] < self.low, 0, self.a))
-        return self.a
+        before = 0 if self.first else _rung(obs); self.first = False
+        return np.where(obs[:,0] > self.high, len(DOSES)-1, np.where(obs[:,0] < self.low, 0, before))
 
-_MONTHS,_DOSE = (list(FIELDS).index(k) for k in ('months','dose'))
 
 class Guideline:
     "Half the dose for a year, then none; the full dose for good after an alarm"
@@ -81,7 +83,7 @@ class Guideline:
         self.back |= obs[:,0] > self.alarm
         return np.where(self.back, 4, np.where(obs[:,_MONTHS] < self.half, 2, 0))
 
-# %% ../../nbs/51_treatment.rules.ipynb #2c8a708d
+# %% ../../nbs/51_treatment.rules.ipynb #cd21abcf
 class Ladder:
     "One dose up or down by level and trend; each setting a number, or one a course [N]"
     def __init__(self,
@@ -92,22 +94,20 @@ class Ladder:
         remember=False # Stay above a rung under which it had to climb
     ): store_attr()
     def start(self, n):
-        self.a,self.floor,self.last = np.zeros(n, int)+self.first,np.zeros(n, int)+self.least,None
+        self.floor,self.last = np.zeros(n, int)+self.least,None
 
-# %% ../../nbs/51_treatment.rules.ipynb #840079ea
+# %% ../../nbs/51_treatment.rules.ipynb #98a8d458
 @patch
 def __call__(self:Ladder,
-    obs:np.ndarray, # [N,F], BCR-ABL first
+    obs:np.ndarray, # [N,F], as `FIELDS` begins
     mask=None # Not needed: after a relapse the environment gives the full dose
 )->np.ndarray: # Rungs [N]
     x = obs[:,0].astype(float)
-    if self.last is None: self.last = x; return self.a
-    p = x+self.alpha*(x-self.last)
-    up = p > self.high
-    self.floor = np.where(up & np.asarray(self.remember, bool), np.maximum(self.floor, np.minimum(self.a+1, 4)), self.floor)
-    a = np.where(p > self.top, 4, np.where(up, self.a+1, np.where(p < self.low, self.a-1, self.a)))
-    self.a,self.last = np.clip(a, self.floor, 4),x
-    return self.a
+    if self.last is None: self.last = x; return np.zeros(len(x), int)+self.first
+    a,p = _rung(obs),x+self.alpha*(x-self.last)
+    up,self.last = p > self.high,x
+    self.floor = np.where(up & np.asarray(self.remember, bool), np.maximum(self.floor, np.minimum(a+1, 4)), self.floor)
+    return np.clip(np.where(p > self.top, 4, np.where(up, a+1, np.where(p < self.low, a-1, a))), self.floor, 4)
 
 # %% ../../nbs/51_treatment.rules.ipynb #3b1e1243
 PRICE = 10. # Of a relapse, in courses of ten years at the full dose

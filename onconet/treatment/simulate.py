@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PY', 'KY', 'M', 'RZ', 'A', 'PARAMETERS', 'LEVELS', 'RECORD', 'DOSES', 'WEIGHTS', 'FIELDS', 'PAST', 'slopes', 'rodas',
-           'advance', 'log_bcr_abl', 'Patients', 'hahnel_patients', 'courses', 'virtual_patients', 'CML', 'one_cml']
+           'advance', 'log_bcr_abl', 'Patients', 'hahnel_patients', 'courses', 'children', 'virtual_patients', 'CML',
+           'one_cml']
 
 # %% ../../nbs/50_treatment.simulate.ipynb #1de4f14c
 from functools import lru_cache
@@ -161,36 +162,45 @@ def courses(
         out.append(log_bcr_abl(u))
     return torch.stack(out).numpy()
 
-# %% ../../nbs/50_treatment.simulate.ipynb #c7f209bb
-def virtual_patients(
+# %% ../../nbs/50_treatment.simulate.ipynb #e78c6683
+def children(
+    bank:pd.DataFrame, # Of whom: a table of patients with `class` and `parent`
     n:int, # How many
-    seed:int=0, # Of the draw
-    spread:float=.3, # Standard deviation of the logarithm of each factor
-    without=(), # Ids of the 21 who must not be parents
-    odds=None # Chance of each of the others to be one, in their order; all the same if None
-)->Patients: # With columns `class`, `parent` and `age`; ids 'v0', 'v1', ...
-    "Simulated patients around the published 21"
-    if n < 1 or isinstance(without, str): raise OncoError(f'virtual_patients: want a number above 0 and a list of ids, got {n} and {without!r}')
-    rng,bank = np.random.default_rng(seed),hahnel_patients().table
-    if unknown := set(without)-set(bank.index): raise OncoError(f'without: {few(unknown)} is none of the 21, ids {few(bank.index)} {bank.index[-1]}')
-    bank,out,have = bank.drop(index=list(without)),[],0
-    if not len(bank): raise OncoError('without: no parent is left')
+    spread:float, # Standard deviation of the logarithm of each factor
+    rng:np.random.Generator,
+    odds=None # Chance of each row; all the same if None
+)->pd.DataFrame: # Columns of the bank
+    "Patients drawn around others, those for whom the question makes sense"
+    out,have,need = [],0,[*PARAMETERS, 'y0']
     while have < n:
-        t = bank.iloc[rng.integers(len(bank), size=n) if odds is None else rng.choice(len(bank), n, p=odds)].drop(columns='relapsed').rename_axis('parent').reset_index()
-        need = [*PARAMETERS, 'y0']
+        i = rng.integers(len(bank), size=n) if odds is None else rng.choice(len(bank), n, p=odds)
+        t = bank.iloc[i].reset_index(drop=True)
         t[need] *= np.exp(spread*rng.standard_normal((n, 6)))
         t['y0'] = t.y0.clip(upper=1.9*KY); t['months'] *= np.exp(.1*rng.standard_normal(n))
-        t = t[_asked(Patients(t))]
-        out.append(t); have += len(t)
-    t = pd.concat(out).iloc[:n]
-    t['age'] = rng.normal(55, 14, n).clip(18, 90).round()
-    return Patients(t.set_axis([f'v{i}' for i in range(n)]))
+        out.append(t[_asked(Patients(t))]); have += len(out[-1])
+    return pd.concat(out, ignore_index=True).iloc[:n]
 
 def _asked(patients):
     "Controlled by the full dose, and of the parent's class [N]"
     kind,ok = patients.table['class'].to_numpy(),courses(patients, 1.).max(0) <= -1
     if len(i := np.flatnonzero(ok & (kind != 'C'))): ok[i] = (courses(patients.subset(i)).max(0) > -1) == (kind[i] == 'A')
     return ok
+
+# %% ../../nbs/50_treatment.simulate.ipynb #1bdd8cae
+def virtual_patients(
+    n:int, # How many
+    seed:int=0, # Of the draw
+    spread:float=.3, # Standard deviation of the logarithm of each factor
+    without=() # Ids of the 21 who must not be parents
+)->Patients: # With columns `class`, `parent` and `age`; ids 'v0', 'v1', ...
+    "Simulated patients around the published 21"
+    if n < 1 or isinstance(without, str): raise OncoError(f'virtual_patients: want a number above 0 and a list of ids, got {n} and {without!r}')
+    rng,bank = np.random.default_rng(seed),hahnel_patients().table
+    if unknown := set(without)-set(bank.index): raise OncoError(f'without: {few(unknown)} is none of the 21, ids {few(bank.index)} {bank.index[-1]}')
+    if not len(bank := bank.drop(index=list(without))): raise OncoError('without: no parent is left')
+    t = children(bank.drop(columns='relapsed').rename_axis('parent').reset_index(), n, spread, rng)
+    t['age'] = rng.normal(55, 14, n).clip(18, 90).round()
+    return Patients(t.set_axis([f'v{i}' for i in range(n)]))
 
 # %% ../../nbs/50_treatment.simulate.ipynb #5a64450d
 DOSES = np.array([0,.25,.5,.75,1.])

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['open_policy', 'treat_published', 'treat_sheet']
 
-# %% ../../nbs/61_treatment.treat.ipynb #e66f8217
+# %% ../../nbs/61_treatment.treat.ipynb #92eda6cd
 from contextlib import nullcontext
 from pathlib import Path
+import numpy as np
 from ..core import NOTICE, OncoError, write_beside
 from ..data.files import read_table
 from ..oncostrat import suggest
@@ -28,7 +29,7 @@ def open_policy(
     if name and Path(name).is_dir(): return load_agent(name)
     raise OncoError(f'policy {name!r}: no such folder; by name there are agent, ladder, {", ".join(RULES)}')
 
-# %% ../../nbs/61_treatment.treat.ipynb #bb7eaea3
+# %% ../../nbs/61_treatment.treat.ipynb #fa9aa1cd
 def treat_published(
     patient:str, # Id of one of the 21
     policy:str='agent', # See `open_policy`
@@ -42,7 +43,7 @@ def treat_published(
     env,names = world(the21.subset([patient]), visit, assay),list(dict.fromkeys([policy,*(['ladder'] if assay == 'noisy' and visit in (1,3,6) else []),'full dose']))
     if assay != 'noisy' and policy in ('agent','ladder'): raise OncoError(f'assay {assay}: the {policy} that comes with the package was made for the noisy assay; want a rule, or an agent of your own')
     led = {k: follow(open_policy(k, visit), env, seed) for k in names}; runs = {k: r for k,(_,r) in led.items()}
-    table = sheet_of(runs[policy]['obs'][:,0], env.fields).iloc[4:].assign(true_bcr_abl=10**runs[policy]['truth'][:,0]).astype({'relapsed': int})
+    table = sheet_of(runs[policy]['obs'][:,0], env.fields).assign(true_bcr_abl=np.r_[[np.nan]*4,10**runs[policy]['truth'][:,0]]).astype({'relapsed': int})
     with write_beside(Path(out)/'course.csv') as f:
         table.to_csv(f, index=False, float_format='%.6g')
         _draw(plot_courses(runs, 0, visit).figure, Path(out)/'course.png', f'Patient {patient}, class {the21.table["class"][patient]}; simulated', legend=True)
@@ -56,7 +57,7 @@ def _draw(fig, path, title, legend=False):
     with write_beside(path) as f: fig.savefig(f, dpi=144, bbox_inches='tight', format='png')
     plt.close(fig)
 
-# %% ../../nbs/61_treatment.treat.ipynb #61dac52c
+# %% ../../nbs/61_treatment.treat.ipynb #39ad3f26
 def treat_sheet(
     path, # csv, tsv, parquet or xlsx: month since the treatment began, bcr_abl (%), dose; perhaps relapsed
     policy:str='agent', # agent, or a folder written by `Agent.save`
@@ -68,7 +69,8 @@ def treat_sheet(
     "The next dose after a sheet of visits"
     agent = open_policy(policy, visit)
     if not isinstance(agent, Agent): raise OncoError(f'policy {policy!r}: a sheet of visits is weighed by an agent; want agent or the folder of one')
-    try: v = read_visits(read_table(path).reset_index(), visit, age=age)
+    table = read_table(path).reset_index()
+    try: v = read_visits(table, visit, age=age)
     except OncoError as e: raise OncoError(f'{Path(path).name}: {e}') from e
     s,out,files = suggest(agent, open_policy('ladder', visit) if visit in (1,3,6) else RULES['guideline'], v, seed=seed),Path(out),['doses.csv']
     for k in ('policies.csv','outlook.png'): (out/k).unlink(missing_ok=True)
