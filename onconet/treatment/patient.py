@@ -250,7 +250,7 @@ def study_policies(
     if str(visit) not in ladders: raise OncoError(f'visit {visit}: the policies that come with the package are for {", ".join(ladders)} months between visits')
     return load_agent(embedded(f'cml_agent_{visit}')), Ladder(**ladders[str(visit)])
 
-# %% ../../nbs/52_treatment.patient.ipynb #df213a98
+# %% ../../nbs/52_treatment.patient.ipynb #97251e02
 def expected(
     agent:Agent, # With parts of the return
     visits:Visits
@@ -260,5 +260,5 @@ def expected(
     x,parts,left = visits.stack(agent.k),agent.facts['parts'],1-visits['months'][-1]/120
     unit = {k: dict(dose=-1/left, toxicity=-1/left, switch=-1., relapse=-1.).get(k, 1.) for k in parts}
     out = dict(score=agent.values(x)[0]) | {k: unit[k]*agent.means(x)[0,:,i] for i,k in enumerate(parts)}
-    if agent.model.kind != 'dqn' and 'dose' in parts: out |= dict(zip(('dose_low','dose_high'), unit['dose']*agent.quantiles(x, (.9,.1))[0,:,parts.index('dose')].T))
+    if agent.model.kind != 'dqn' and 'dose' in parts: out |= dict(zip(('dose_low','dose_high'), np.minimum(unit['dose']*agent.quantiles(x, (.9,.1))[0,:,parts.index('dose')].T, 1)))
     return pd.DataFrame(out, index=pd.Index(DOSES, name='given'))
