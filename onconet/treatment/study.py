@@ -17,7 +17,7 @@ from ..core import OncoError
 from ..experiment import append_rows, row
 from .agent import dqn_learner
 from .network import Agent, load_agent
-from .patient import SPREAD, Led, crowd, read_visits, sheet_of, twins
+from .patient import SIGMA, SPREAD, Led, crowd, read_visits, sheet_of, twins
 from .rules import PRICE, Constant, Guideline, Ladder, Threshold, cost, follow, oracle, settings_of, tune_rule, verdict
 from .simulate import CML, Patients, hahnel_patients, virtual_patients
 
@@ -204,7 +204,7 @@ def foretell_rows(
         like,size,fit = (None,0.,0.) if v['relapsed'][-1] else twins(v, others, seed=seed, **kw)
         for k in policies if like else ():
             said = dict(foretold=(~follow(Led(RULES[k], v), world(like))[0].controlled).mean(), relapse=float(~follow(Led(RULES[k], v), env)[0].controlled[0]))
-            out += [row('treatment', k, 'CML-21, foretold', m, x, seed, visit=3, assay='noisy', patient=patient, after=n, sd=kw.get('sd', .5), spread=SPREAD, ess=round(size, 1), fit=round(fit, 4)) for m,x in said.items()]
+            out += [row('treatment', k, 'CML-21, foretold', m, x, seed, visit=3, assay='noisy', patient=patient, after=n, sd=kw.get('sd', SIGMA), spread=SPREAD, ess=round(size, 1), fit=round(fit, 4)) for m,x in said.items()]
     return out
 
 # %% ../../nbs/60_treatment.study.ipynb #916d7f33
