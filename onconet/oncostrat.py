@@ -92,7 +92,7 @@ def plot_costs(
     for ax in axs: ax.set_xlabel('cost of a referral')
     return axs
 
-# %% ../nbs/53_oncostrat.ipynb #2682548d
+# %% ../nbs/53_oncostrat.ipynb #91cce422
 class Suggestion:
     "A dose, or why there is none, and what it rests on"
     def __init__(self,
@@ -100,7 +100,7 @@ class Suggestion:
         why:str, # Why it abstains or has no choice, in words; empty if it chooses
         rule:float, # What the rule would give
         doses:pd.DataFrame, # From `expected`
-        policies:pd.DataFrame, # From `outlook`, and relapse_upper95, the upper 95 % bound for as many patients as the effective sample size; None without twins
+        policies:pd.DataFrame, # From `outlook`, and relapse_upper95, the upper 95 % bound for as many patients as the two draws of twins, by weight and then by lot, are worth; None without twins
         size:float, fit:float, # Of the twins, see `twins`
         runs:dict # From `outlook`, for `plot_outlook`
     ): store_attr()
@@ -109,7 +109,7 @@ class Suggestion:
         return '\n'.join([f'{said}; the rule would give {self.rule:g}', '', 'what the agent expects of each dose: relapse, and mean dose of the months to come (score: what it compares by)' + (', though it abstains' if self.dose is None else ''), f'{self.doses.round(3)}', '',
                           f'virtual twins (effective sample size {self.size:.0f}, fit {self.fit:.2f}) from today on: share that relapses, mean dose of the months to come, log10 BCR-ABL at their end', f'{self.policies.round(3)}' if self.policies is not None else 'none', '', NOTICE])
 
-# %% ../nbs/53_oncostrat.ipynb #52fc43fc
+# %% ../nbs/53_oncostrat.ipynb #95a0be33
 def suggest(
     agent:Agent, # For visits like these
     rule, # A policy to stand beside it
@@ -125,9 +125,9 @@ def suggest(
     out = [f for f,ok in zip(visits.fields, agent.model.scale.covers(torch.tensor(visits.stack(agent.k)))[0].all(0)) if not ok]
     like,size,fit = twins(visits, crowd(seed=seed+3) if patients is None else patients, seed=seed, **kw)
     table,runs = (None,{}) if like is None else outlook({'agent': agent, 'rule': rule, 'full dose': Constant(1)}, visits, like, seed=seed)
-    if table is not None: table.insert(1, 'relapse_upper95', beta.ppf(.95, table.relapse*size+1, np.maximum(size-table.relapse*size, 1e-9)))
+    if table is not None: n = 1/(1/max(size, 1)+1/len(like)); table.insert(1, 'relapse_upper95', beta.ppf(.95, table.relapse*n+1, np.maximum(n-table.relapse*n, 1e-9)))
     why = (f'{few(out)} outside the range of its training' if out else 'no virtual patient relapsed like this one' if like is None else
-           f'only {size:.0f} virtual patients are like this one' if size < least else 'the virtual patients most like this one do not fit' if fit < worst else '')
+           f'even the virtual patients most like this one do not fit (fit {fit:.2f})' if fit < worst else f'only {size:.0f} virtual patients are like this one' if size < least else '')
     dose,ruled = (DOSES[Led(p, visits).first()[0]] for p in (agent,rule))
     if visits['relapsed'][-1]: return Suggestion(1., 'after a relapse there is no choice (a level above 0.1 % counts as one, unless a column relapsed says 0)', 1., doses, table, size, fit, runs)
     return Suggestion(None if why else dose, why, ruled, doses, table, size, fit, runs)

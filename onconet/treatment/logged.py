@@ -178,11 +178,12 @@ class Logged:
         self.counts = np.bincount(action[self.at], minlength=facts['actions'])
     def __len__(self): return len(self.ids)
 
-# %% ../../nbs/52_treatment.logged.ipynb #53170f66
+# %% ../../nbs/52_treatment.logged.ipynb #c08cca32
 @patch
 def __repr__(self:Logged):
     never = labels(self.facts['actions'], self.doses)[self.counts == 0]
-    return f'{len(self)} courses of {self.alive.sum()} visits, {self.cut.sum()} stopped' + (f'; never taken: {few(f"{a:g}" for a in never)}' if len(never) else '')
+    n = np.unique(self.alive.sum(1)[~self.cut])
+    return f'{len(self)} courses of {self.alive.sum()} visits, {self.cut.sum()} stopped' + (f', {(~self.cut).sum()} over after {n[0]}{f" to {n[-1]}" if len(n) > 1 else ""}' if len(n) else '') + (f'; never taken: {few(f"{a:g}" for a in never)}' if len(never) else '')
 
 # %% ../../nbs/52_treatment.logged.ipynb #d0d333de
 @patch
@@ -198,18 +199,20 @@ def returns(self:Logged, gamma:float=1. # Discount of a visit
     "Sum of the discounted rewards of each course"
     return (gamma**np.arange(self.reward.shape[1])*self.reward).sum(1)
 
-# %% ../../nbs/52_treatment.logged.ipynb #75fb4173
+# %% ../../nbs/52_treatment.logged.ipynb #597b8e34
 def _checked_visits(d, gap):
     "Positions of the patients [M] and their ids [N]; an `OncoError` names a visit out of step"
     who,ids = pd.factorize(d['patient'])
     t = pd.to_numeric(d['visit'], errors='coerce').to_numpy(float)
     if (who < 0).any() or np.isnan(t).any(): raise OncoError(f'log: row {int(((who < 0) | np.isnan(t)).argmax())} has no patient or no visit that is a number')
     o = np.argsort(who, kind='stable'); step = np.diff(t[o]); bad = (np.diff(who[o]) == 0) & ~np.isclose(step, gap)
+    begun = t[o][np.r_[True,np.diff(who[o]) != 0]]
     if bad.any():
         i = bad.argmax(); a,b = t[o][i:i+2]
         what = 'want them in order' if b < a else f'a gap, want one each {gap:g}' if b-a > gap else f'want {gap:g} between visits'
         what = 'stands there twice' if a == b else f'follows visit {a:g}; {what}'
         raise OncoError(f'patient {ids[who[o][i]]}, visit {b:g}: {what}')
+    if (late := ~np.isclose(begun, begun.min())).any(): i = late.argmax(); raise OncoError(f'patient {ids[i]}, visit {begun[i]:g}: the first of this course; others begin at {begun.min():g}, count all from the same')
     return o, who[o], ids
 
 # %% ../../nbs/52_treatment.logged.ipynb #cfe0ebfc
@@ -260,7 +263,7 @@ def _checked_chances(d, a, closing, facts, name):
         if v is not None and (bad := (v[rows,a] <= 0) & ~closing).any(): raise OncoError(f'{name(bad.argmax())}: {k}_{a[bad.argmax()]} is 0 for the action that was taken')
     return None if allowed is None else allowed > 0, p
 
-# %% ../../nbs/52_treatment.logged.ipynb #b797bb66
+# %% ../../nbs/52_treatment.logged.ipynb #7017238b
 def read_logged(
     df:pd.DataFrame, # A row a visit: patient, visit, the fields, action (the dose where doses are given), reward; perhaps p_0.. and allowed_0..
     fields, # Names of what was observed [F]
@@ -272,7 +275,7 @@ def read_logged(
     fields = list(fields)
     if clash := set(fields) & {'patient','visit','action','reward'}: raise OncoError(f'fields: {few(sorted(clash))} is a column of its own; want another name')
     if len(set(fields)) < len(fields) or not df.columns.is_unique: raise OncoError('log: a field or column stands there twice')
-    if actions is None and doses is None: raise OncoError('read_logged: want actions (how many) or doses (of each action)')
+    if not (actions or np.size(doses if doses is not None else [])): raise OncoError('read_logged: want actions (how many) or doses (of each action)')
     facts = dict(fields=fields, actions=int(actions or len(doses)), doses=None if doses is None else np.asarray(doses, float).tolist(),
                  visit=None if visit is None else float(visit))
     if miss := [c for c in ('patient','visit',*fields,'action','reward') if c not in df]: raise OncoError(f'log: no column {few(miss)}')

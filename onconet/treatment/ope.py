@@ -164,7 +164,7 @@ def unsupported(
     a = miss.sum(0).argmax(); i = miss[:,a].argmax(); lab = labels(logged.facts['actions'], logged.doses)[a]
     return float(miss.sum(1).mean()), f'most often action {lab:g}, such as patient {logged.ids[logged.at[0][i]]} at visit number {logged.at[1][i]}'
 
-# %% ../../nbs/52_treatment.ope.ipynb #1deb6a6f
+# %% ../../nbs/52_treatment.ope.ipynb #ad535495
 def evaluate_offline(
     policy, # With `start(n)` and a call or `probs`
     logged:Logged,
@@ -180,6 +180,7 @@ def evaluate_offline(
 )->pd.DataFrame: # A row an estimator: value, low, high, ess, unsupported
     "What a policy would have been worth"
     if bad := sorted(set(estimators)-set(ESTIMATORS)): raise OncoError(f'estimators: no {few(bad)}; there are {", ".join(ESTIMATORS)}')
+    if not 0 <= gamma <= 1 or draws < 2 or not 0 < level < 1: raise OncoError(f'evaluate_offline: gamma={gamma}, draws={draws}, level={level}; want a discount and a level from 0 to 1, and 2 draws or more')
     b = logged.probs if behaviour is None else along(behaviour, logged)
     if b is None: raise OncoError("the log has no columns p_0, p_1, ... with the chances of the actions; want behaviour=behaviour_of(logged)")
     pi = along(policy, logged)

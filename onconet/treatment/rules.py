@@ -57,15 +57,17 @@ def verdict(
     out.loc['controlled',['low','high']] = beta.ppf(tail, k, n-k+1) if k else 0., beta.ppf(1-tail, k+1, n-k) if k < n else 1.
     return out
 
-# %% ../../nbs/51_treatment.rules.ipynb #035bdbc0
+# %% ../../nbs/51_treatment.rules.ipynb #3354fc17
 _MONTHS,_DOSE = (list(FIELDS).index(k) for k in ('months','dose'))
 def _rung(obs): return np.rint(obs[:,_DOSE]*(len(DOSES)-1)).astype(int) # Of the dose that was given [N]
 
 class Threshold:
-    "The full dose above one level, none below another, and as before between them"
+    "The full dose above one level, none below another, and as before between them, which at the first visit is none"
     def __init__(self,
         low=-3., high=-2. # log10 of BCR-ABL, %
-    ): store_attr()
+    ):
+        if np.any(np.asarray(low) > high): raise OncoError(f'Threshold: low {low} lies above high {high}')
+        store_attr()
     def start(self, n): self.first = True
     def __call__(self, obs, mask=None):
         before = 0 if self.first else _rung(obs); self.first = False
@@ -143,7 +145,7 @@ def _children(rng, best, n, limit):
     if 'first' in out: out['first'] = (out['first']+rng.choice([-1,0,0,0,1], n-m)).clip(0, 4)
     return {k: np.concatenate([best[k], v]) for k,v in out.items()}
 
-# %% ../../nbs/51_treatment.rules.ipynb #f0d40b7d
+# %% ../../nbs/51_treatment.rules.ipynb #8690448a
 def tune_rule(
     rule:type, # `Ladder` or `Threshold`
     patients:Patients, # Virtual ones; never those who judge
@@ -154,20 +156,23 @@ def tune_rule(
     seed:int=0, # Of settings, patients and noise
     **kw # To `CML`
 ):
-    "The rule of this kind that costs least on virtual patients"
+    "The rule of this kind that costs least on virtual patients; the full dose for everyone, written as one, if none costs less"
     if rule not in TUNED: raise OncoError(f'tune_rule: want {" or ".join(r.__name__ for r in TUNED)}, the rules with settings, not {rule!r}')
+    if n < 8: raise OncoError(f'n={n}: want at least 8 settings a round')
     rng,limit = np.random.default_rng(seed),CML(1, patients=patients, visit=visit, **kw).limit
     settings = _drawn(rng, n, limit, TUNED[rule])
     for r in range(rounds+1):
         size,m = few*(8 if r == rounds else 1),len(settings['low'])
         who = rng.integers(len(patients), size=size)
         rows,_ = follow(rule(**{k: np.repeat(v, size) for k,v in settings.items()}), CML(m*size, patients=patients, visit=visit, **kw), seed+r, np.tile(who, m))
-        best = np.argsort(cost(rows.controlled, rows.mean_dose).to_numpy().reshape(m, size).mean(1))[:1 if r == rounds else n//8]
+        each = cost(rows.controlled, rows.mean_dose).to_numpy().reshape(m, size).mean(1); best = np.argsort(each)[:1 if r == rounds else n//8]
         settings = {k: v[best] for k,v in settings.items()}
         if r < rounds-1: settings = _children(rng, settings, n, limit)
+    full = follow(Constant(1), CML(size, patients=patients, visit=visit, **kw), seed+r, who)[0]
+    if cost(full.controlled, full.mean_dose).mean() < each.min(): settings = {k: np.array([dict(first=4, least=4, alpha=0., remember=0).get(k, limit-.25)]) for k in settings}
     return rule(**{k: v[0].item() for k,v in settings.items()})
 
-# %% ../../nbs/51_treatment.rules.ipynb #a5fa7df1
+# %% ../../nbs/51_treatment.rules.ipynb #713f1b94
 class Schedule:
     "Doses laid down in advance"
     def __init__(self, actions # Rungs [T,N]
@@ -184,17 +189,17 @@ def oracle(
     margin:float=1e-3 # How far below MR3 to stay, log10
 )->Schedule: # For the patients in their order
     "A course of little drug that holds each patient, the best that a beam search finds"
-    u,who,total,trail = patients.treated()[0],np.arange(len(patients)),np.zeros(len(patients)),[]
+    u,h,who,total,trail = patients.treated()[0],None,np.arange(len(patients)),np.zeros(len(patients)),[]
     for _ in range(horizon//visit):
         parent,a = np.divmod(np.arange(5*len(who)), 5)
-        u,who,total = u[:,parent],who[parent],total[parent]+DOSES[a]
-        dose,h,peak = torch.from_numpy(DOSES[a]),None,torch.full((len(a),), -torch.inf)
+        u,h,who,total = u[:,parent],h if h is None else h[parent],who[parent],total[parent]+DOSES[a]
+        dose,peak = torch.from_numpy(DOSES[a]),torch.full((len(a),), -torch.inf)
         for _ in range(visit): u,h = advance(u, patients.p[:,who], dose, 1, h); peak = torch.maximum(peak, log_bcr_abl(u))
         level = np.where(peak <= -1-margin, np.floor(log_bcr_abl(u).numpy()/step).clip(-30), 99)
         order = np.lexsort((total, level, who))
         key = (who*1000+level)[order]; rank = np.arange(len(key))-np.searchsorted(key, key)
         stay = order[(rank < keep) & (level[order] < 99)]
-        u,who,total = u[:,stay],who[stay],total[stay]
+        u,h,who,total = u[:,stay],h[stay],who[stay],total[stay]
         trail.append((parent[stay], a[stay]))
     if lost := set(range(len(patients)))-set(who): raise OncoError(f'patient {patients.table.index[min(lost)]}: no course of doses holds this patient')
     at = np.array([np.flatnonzero(who == i)[total[who == i].argmin()] for i in range(len(patients))]); plan = []

@@ -236,7 +236,7 @@ class CML(Course):
         super().__init__(num_envs or len(patients), FIELDS | (PAST if record else {}) | {f'z{i}': (-np.inf,np.inf) for i in range(self.z.shape[1])}, DOSES, visit, horizon//visit, named('weights', weights, WEIGHTS))
         self.states,self.past = patients.treated()
 
-# %% ../../nbs/50_treatment.simulate.ipynb #e6979af8
+# %% ../../nbs/50_treatment.simulate.ipynb #c5ba1f9f
 @patch
 def assay(self:CML,
     true:Tensor, # log10 of BCR-ABL, % [...]
@@ -251,7 +251,7 @@ def admit(self:CML, new:np.ndarray # Lanes that begin, bool [N]: always all of t
     "New patients; `options={'patients': positions [N]}` of `reset` asks for these"
     n,m = self.num_envs,len(self.patients)
     self.k = np.array(self.options.get('patients', self.lanes if m == n else self.np_random.integers(m, size=n)))
-    if self.k.shape != (n,) or ((self.k < 0) | (self.k >= m)).any(): raise OncoError(f"options['patients']: want {n} positions below {m}")
+    if self.k.shape != (n,) or self.k.dtype.kind not in 'iu' or ((self.k < 0) | (self.k >= m)).any(): raise OncoError(f"options['patients']: want {n} positions below {m}")
     self.u,self.p,self.h,self.month = self.states[:,self.k],self.patients.p[:,self.k],None,0
     self.dose,self.least,self.total,self.relapsed = np.ones(n),np.ones(n),np.zeros(n),np.zeros(n, bool)
     self.peak,self.highest = np.full(n, -np.inf),np.full(n, -6.)

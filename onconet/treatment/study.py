@@ -7,7 +7,7 @@ __all__ = ['ASSAYS', 'RECIPE', 'EPOCHS', 'RULES', 'SETTINGS', 'world', 'teachers
            'expect_rows', 'setting_rows', 'left_out_rows', 'left_out_table', 'foretell_rows', 'setting_study',
            'treatment_study']
 
-# %% ../../nbs/60_treatment.study.ipynb #74558cf1
+# %% ../../nbs/60_treatment.study.ipynb #68bab5c4
 import json, time
 from functools import lru_cache
 from pathlib import Path
@@ -187,7 +187,7 @@ def left_out_table(
     gain = pd.DataFrame(gain_of(a, b), ['value','low','high']).T.assign(patients=len(a))
     return pd.concat(out | {'agent − ladder, tuned': gain})
 
-# %% ../../nbs/60_treatment.study.ipynb #6b64bf8e
+# %% ../../nbs/60_treatment.study.ipynb #ebdd8154
 def foretell_rows(
     patient:str, # Id of one of the 21
     after=(1,6), # Visits, one each 3 months
@@ -201,10 +201,10 @@ def foretell_rows(
     led,others = follow(Ladder(), env, 1000+seed)[1],crowd(size, without=(patient,))
     for n in after:
         v = read_visits(sheet_of(led['obs'][:n,0], env.fields))
-        like,size,fit = (None,0.,0.) if v['relapsed'][-1] else twins(v, others, seed=seed, **kw)
+        like,worth,fit = (None,0.,0.) if v['relapsed'][-1] else twins(v, others, seed=seed, **kw)
         for k in policies if like else ():
             said = dict(foretold=(~follow(Led(RULES[k], v), world(like))[0].controlled).mean(), relapse=float(~follow(Led(RULES[k], v), env)[0].controlled[0]))
-            out += [row('treatment', k, 'CML-21, foretold', m, x, seed, visit=3, assay='noisy', patient=patient, after=n, sd=kw.get('sd', SIGMA), spread=SPREAD, ess=round(size, 1), fit=round(fit, 4)) for m,x in said.items()]
+            out += [row('treatment', k, 'CML-21, foretold', m, x, seed, visit=3, assay='noisy', patient=patient, after=n, sd=kw.get('sd', SIGMA), spread=SPREAD, ess=round(worth, 1), fit=round(fit, 4)) for m,x in said.items()]
     return out
 
 # %% ../../nbs/60_treatment.study.ipynb #916d7f33

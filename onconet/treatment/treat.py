@@ -18,18 +18,24 @@ from .rules import follow, plot_courses
 from .simulate import hahnel_patients
 from .study import RULES, world
 
-# %% ../../nbs/61_treatment.treat.ipynb #bcb80fbd
+# %% ../../nbs/61_treatment.treat.ipynb #44448883
 def open_policy(
     name:str, # agent, ladder, one of `RULES`, or a folder written by `Agent.save`
-    visit:int=3 # Months between visits
+    visit:int=3, # Months between visits
+    assay:str='noisy' # noisy or clean
 ):
-    "A policy by its name"
-    if name in ('agent','ladder'): return study_policies(visit)[name == 'ladder']
+    "A policy by its name; an `OncoError` if it was made for another assay"
+    if name in ('agent','ladder'):
+        if assay != 'noisy': raise OncoError(f'assay {assay}: the {name} that comes with the package was made for the noisy assay; want a rule, or an agent of your own')
+        return study_policies(visit)[name == 'ladder']
     if name in RULES: return RULES[name]
-    if name and Path(name).is_dir(): return load_agent(name)
+    if name and Path(name).is_dir():
+        agent = load_agent(name); made = agent.facts.get('study', {}).get('assay', assay)
+        if made != assay: raise OncoError(f'policy {name!r}: an agent made for the {made} assay; here it is {assay}')
+        return agent
     raise OncoError(f'policy {name!r}: no such folder; by name there are agent, ladder, {", ".join(RULES)}')
 
-# %% ../../nbs/61_treatment.treat.ipynb #fa9aa1cd
+# %% ../../nbs/61_treatment.treat.ipynb #319d72a1
 def treat_published(
     patient:str, # Id of one of the 21
     policy:str='agent', # See `open_policy`
@@ -41,14 +47,14 @@ def treat_published(
     the21 = hahnel_patients()
     if patient not in the21.table.index: raise OncoError(f'patient {patient!r}: no file of that name, nor one of the 21 published patients, {the21.table.index[0]} to {the21.table.index[-1]}')
     env,names = world(the21.subset([patient]), visit, assay),list(dict.fromkeys([policy,*(['ladder'] if assay == 'noisy' and visit in (1,3,6) else []),'full dose']))
-    if assay != 'noisy' and policy in ('agent','ladder'): raise OncoError(f'assay {assay}: the {policy} that comes with the package was made for the noisy assay; want a rule, or an agent of your own')
-    led = {k: follow(open_policy(k, visit), env, seed) for k in names}; runs = {k: r for k,(_,r) in led.items()}
+    led = {k: follow(open_policy(k, visit, assay), env, seed) for k in names}; runs = {k: r for k,(_,r) in led.items()}
     table = sheet_of(runs[policy]['obs'][:,0], env.fields).assign(true_bcr_abl=np.r_[[np.nan]*4,10**runs[policy]['truth'][:,0]]).astype({'relapsed': int})
     with write_beside(Path(out)/'course.csv') as f:
         table.to_csv(f, index=False, float_format='%.6g')
         _draw(plot_courses(runs, 0, visit).figure, Path(out)/'course.png', f'Patient {patient}, class {the21.table["class"][patient]}; simulated', legend=True)
+    met = ' The agent of the package learned from virtual patients, some of them children of this one.' if policy == 'agent' else ''
     said = [f'{k}: {"held" if d.controlled[0] else "lost control"}, mean dose {d.mean_dose[0]:.2f}' for k,(d,_) in led.items()]
-    return '\n'.join([table.round(4).to_string(index=False), '', f'Ten simulated years of patient {patient}: {"; ".join(said)}.', f'Written: {Path(out)/"course.csv"}, {Path(out)/"course.png"}. {NOTICE}'])
+    return '\n'.join([table.round(4).to_string(index=False), '', f'Ten simulated years of patient {patient}: {"; ".join(said)}.{met}', f'Written: {Path(out)/"course.csv"}, {Path(out)/"course.png"}. {NOTICE}'])
 
 def _draw(fig, path, title, legend=False):
     import matplotlib.pyplot as plt
@@ -57,24 +63,28 @@ def _draw(fig, path, title, legend=False):
     with write_beside(path) as f: fig.savefig(f, dpi=144, bbox_inches='tight', format='png')
     plt.close(fig)
 
-# %% ../../nbs/61_treatment.treat.ipynb #39ad3f26
+# %% ../../nbs/61_treatment.treat.ipynb #8411e72e
 def treat_sheet(
     path, # csv, tsv, parquet or xlsx: month since the treatment began, bcr_abl (%), dose; perhaps relapsed
     policy:str='agent', # agent, or a folder written by `Agent.save`
     visit:int=3, # Months between visits since the full dose was left
     age:float=55, # Years, at that time
     seed:int=0, # Of the twins
+    since:float=None, # Month in which a lower dose came up, see `read_visits`
     out='treatment' # Folder for doses.csv, policies.csv and outlook.png
 )->str: # What to print
     "The next dose after a sheet of visits"
     agent = open_policy(policy, visit)
     if not isinstance(agent, Agent): raise OncoError(f'policy {policy!r}: a sheet of visits is weighed by an agent; want agent or the folder of one')
+    files = [Path(out)/k for k in ('doses.csv','policies.csv','outlook.png')]
+    if Path(path).resolve() in [f.resolve() for f in files]: raise OncoError(f'{path}: would be overwritten by what is written to {out}; want another name or folder')
     table = read_table(path).reset_index()
-    try: v = read_visits(table, visit, age=age)
+    try: v = read_visits(table, visit, age=age, since=since)
     except OncoError as e: raise OncoError(f'{Path(path).name}: {e}') from e
-    s,out,files = suggest(agent, open_policy('ladder', visit) if visit in (1,3,6) else RULES['guideline'], v, seed=seed),Path(out),['doses.csv']
-    for k in ('policies.csv','outlook.png'): (out/k).unlink(missing_ok=True)
-    with write_beside(out/'doses.csv') as f, write_beside(out/'policies.csv') if s.runs else nullcontext() as g:
+    s = suggest(agent, open_policy('ladder', visit) if visit in (1,3,6) else RULES['guideline'], v, seed=seed)
+    with write_beside(files[0]) as f, write_beside(files[1]) if s.runs else nullcontext() as g:
         s.doses.to_csv(f, float_format='%.6g')
-        if s.runs: s.policies.to_csv(g, float_format='%.6g'); _draw(plot_outlook(v, s.runs)[0].figure, out/'outlook.png', f'{Path(path).name}: measured, and simulated twins'); files += ['policies.csv','outlook.png']
-    return f'{v}\n{s}\nWritten: {", ".join(str(out/k) for k in files)}.'
+        if s.runs: s.policies.to_csv(g, float_format='%.6g'); _draw(plot_outlook(v, s.runs)[0].figure, files[2], f'{Path(path).name}: measured, and simulated twins')
+    if not s.runs:
+        for f in files[1:]: f.unlink(missing_ok=True)
+    return f'{v}\n{s}\nWritten: {", ".join(map(str, files if s.runs else files[:1]))}.'
