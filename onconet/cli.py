@@ -380,9 +380,9 @@ def predict(
     with write_beside(out) as f: t.predict(cohort).to_csv(f, float_format='%.6g')
     print(f'{len(cohort)} patients in {out}. {NOTICE}')
 
-# %% ../nbs/62_cli.ipynb #e0c2040b
+# %% ../nbs/62_cli.ipynb #3aa1d306
 def treat(
-    patient:Needed, # Id of a published patient, 1 to 21, or a table of visits: month since the treatment began (3, 6, 12, 24 and later), bcr_abl (%; 0 where none was found, below 0.0032 %), dose until the next (full for some 30 months), perhaps relapsed (0 or 1)
+    patient:Needed, # Id of a published patient, 1 to 21, or a table of visits: month since the treatment began (3, 6, 12, 24 and later), bcr_abl (%; 0 where none was found, below 0.0032 %), dose until the next (full for 24 months at least; the agent abstains where it was below the range of its training), perhaps relapsed (0 or 1)
     policy:str='agent', # agent, ladder, threshold, guideline, stop, '½ dose', ..., or a folder with an agent
     visit:int=3, # Months between visits: 1, 3 or 6
     assay:str=None, # noisy (if not given) or clean; for a published patient
@@ -395,7 +395,7 @@ def treat(
     from onconet.treatment.treat import treat_published, treat_sheet
     sure_seed(seed); positive(visit=visit, age=age, since=since); writable(Path(out)/'course.csv')
     sheet = Path(patient).is_file()
-    for k,v in (dict(assay=assay) if sheet else dict(age=age, since=since)).items():
+    for k,v in (dict(assay=assay) if sheet else dict(age=age, since=since) if patient.isdigit() else {}).items():
         if v is not None: raise OncoError(f'--{k} {v}: not for {"a table of visits" if sheet else "a published patient"}')
     print(treat_sheet(patient, policy, visit, 55 if age is None else age, seed, since, out) if sheet else treat_published(patient, policy, visit, assay or 'noisy', seed, out))
 

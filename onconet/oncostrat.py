@@ -92,7 +92,7 @@ def plot_costs(
     for ax in axs: ax.set_xlabel('cost of a referral')
     return axs
 
-# %% ../nbs/53_oncostrat.ipynb #91cce422
+# %% ../nbs/53_oncostrat.ipynb #b379df16
 class Suggestion:
     "A dose, or why there is none, and what it rests on"
     def __init__(self,
@@ -100,14 +100,14 @@ class Suggestion:
         why:str, # Why it abstains or has no choice, in words; empty if it chooses
         rule:float, # What the rule would give
         doses:pd.DataFrame, # From `expected`
-        policies:pd.DataFrame, # From `outlook`, and relapse_upper95, the upper 95 % bound for as many patients as the two draws of twins, by weight and then by lot, are worth; None without twins
+        policies:pd.DataFrame, # From `outlook`, and relapse_upper95, a one-sided 95 % bound, as if the share came from n patients, 1/n = 1/effective size + 1/twins drawn; None without twins
         size:float, fit:float, # Of the twins, see `twins`
         runs:dict # From `outlook`, for `plot_outlook`
     ): store_attr()
     def __repr__(self):
         said = f'the agent abstains, and the full dose stands: {self.why}' if self.dose is None else f'the agent would give {self.dose:g} of the full dose' + (f': {self.why}' if self.why else '')
         return '\n'.join([f'{said}; the rule would give {self.rule:g}', '', 'what the agent expects of each dose: relapse, and mean dose of the months to come (score: what it compares by)' + (', though it abstains' if self.dose is None else ''), f'{self.doses.round(3)}', '',
-                          f'virtual twins (effective sample size {self.size:.0f}, fit {self.fit:.2f}) from today on: share that relapses, mean dose of the months to come, log10 BCR-ABL at their end', f'{self.policies.round(3)}' if self.policies is not None else 'none', '', NOTICE])
+                          f'virtual twins (effective sample size {self.size:.0f}, fit {self.fit:.2f}) from today on: share that relapses (relapse_upper95: no more with 95 % confidence, as far as the number of twins goes; it does not cover that the patient may be unlike all of them), mean dose of the months to come, log10 BCR-ABL at their end', f'{self.policies.round(3)}' if self.policies is not None else 'none', '', NOTICE])
 
 # %% ../nbs/53_oncostrat.ipynb #95a0be33
 def suggest(

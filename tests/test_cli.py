@@ -337,7 +337,7 @@ def test_treat(tmp_path):
     (tmp_path/'agent').mkdir()
     sheet = 'month,bcr_abl,dose\n3,4.1,1\n6,.62,1\n12,.13,1\n24,.02,1\n60,.004,.5\n63,.02,.75\n66,{},\n'
     (tmp_path/'eve.csv').write_text(sheet.format('.009'))
-    r = onconet('treat', '--patient', 'eve.csv', '--out', 'eve', cwd=tmp_path)
+    r = onconet('treat', '--patient', 'eve.csv', '--since', '60', '--out', 'eve', cwd=tmp_path)
     assert r.returncode == 0 and 'the agent would give' in r.stdout and 'esearch use only' in r.stdout, r.stderr
     assert sorted(p.name for p in (tmp_path/'eve').iterdir()) == ['doses.csv','outlook.png','policies.csv']
     (tmp_path/'eve.csv').write_text(sheet.format('nan'))

@@ -178,12 +178,12 @@ class Logged:
         self.counts = np.bincount(action[self.at], minlength=facts['actions'])
     def __len__(self): return len(self.ids)
 
-# %% ../../nbs/52_treatment.logged.ipynb #c08cca32
+# %% ../../nbs/52_treatment.logged.ipynb #ebcdc32b
 @patch
 def __repr__(self:Logged):
     never = labels(self.facts['actions'], self.doses)[self.counts == 0]
     n = np.unique(self.alive.sum(1)[~self.cut])
-    return f'{len(self)} courses of {self.alive.sum()} visits, {self.cut.sum()} stopped' + (f', {(~self.cut).sum()} over after {n[0]}{f" to {n[-1]}" if len(n) > 1 else ""}' if len(n) else '') + (f'; never taken: {few(f"{a:g}" for a in never)}' if len(never) else '')
+    return f'{len(self)} courses of {self.alive.sum()} visits, {self.cut.sum()} stopped' + (f', {(~self.cut).sum()} over after {n[0]}{f" to {n[-1]}" if len(n) > 1 else ""} visits' if len(n) else '') + (f'; never taken: {few(f"{a:g}" for a in never)}' if len(never) else '')
 
 # %% ../../nbs/52_treatment.logged.ipynb #d0d333de
 @patch

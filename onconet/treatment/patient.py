@@ -65,10 +65,10 @@ class Visits:
     ): t = np.arange(len(self)-k, len(self)).clip(0); return self.obs[None,t] # [1,k,F]
     def __repr__(self): return f'{len(self)} visits, one each {self.visit} months, after {self["therapy"][0]:g} months of the full dose' if 'therapy' in self.fields else f'{len(self)} visits, one each {self.visit} months'
 
-# %% ../../nbs/52_treatment.patient.ipynb #6819de3b
+# %% ../../nbs/52_treatment.patient.ipynb #1e052a36
 def read_visits(
     table:pd.DataFrame, # A row a visit: month since the treatment began, bcr_abl (%), dose until the next visit (fraction; that of the last row is not looked at), perhaps relapsed (0 or 1; else: above 0.1 %)
-    visit:int=3, # Months between visits since the course began, give or take a quarter of it, half a month at most, and one visit in all
+    visit:int=3, # Months between visits since the course began, give or take a quarter of it, half a month at most, and all together a tenth of the time, or one visit
     limit:float=LEVELS['MR4.5'], # Detection limit, %
     age:float=55, # Years, when the course began
     record:bool=True, # With the record of the time before, as agents of the study want it
@@ -79,7 +79,8 @@ def read_visits(
     month,level,dose,lost = _checked_sheet(table); x,low = np.log10(np.maximum(level, limit)),level < limit
     t = np.flatnonzero(np.r_[dose < 1, True])[0] if since is None else _begun(month, dose, since); at = month[t:]-month[t]; months = visit*np.arange(len(at))
     if (bad := np.abs(np.diff(at)-visit) > min(.5, visit/4)).any(): i = t+bad.argmax(); raise OncoError(f'visits: month {month[i+1]:g} follows month {month[i]:g}; since month {month[t]:g}, where the course began, want {visit} between visits')
-    if (bad := np.abs(at-months) > visit).any(): i = bad.argmax(); raise OncoError(f'visits: month {month[t+i]:g}: visit {i} of the course, which should be near month {month[t]+months[i]:g}; want {visit} between visits')
+    if (bad := np.abs(at-months) > np.maximum(visit, .1*at)).any(): i = bad.argmax(); raise OncoError(f'visits: month {month[t+i]:g}: visit {i+1} of the course, one each {at[i]/i:.1f} months; want {visit} between visits')
+    if lost[t] and 'relapsed' in table: raise OncoError(f'visits: month {month[t]:g}: relapsed is 1 where the course begins; want 0')
     if lost[t]: raise OncoError(f'visits: month {month[t]:g}: BCR-ABL is {level[t]:g} %; a lower dose comes up below {LEVELS["MR3"]:g} %')
     if 'relapsed' in table and lost[:t].any(): raise OncoError(f'visits: month {month[lost.argmax()]:g}: relapsed before the course began, in month {month[t]:g}; want 0')
     if months[-1] >= 120: raise OncoError(f'visits: month {month[-1]:g} is {months[-1]:g} months after the course began; the model\'s has 120')
@@ -90,7 +91,7 @@ def read_visits(
 
 def _begun(month, dose, since):
     "Row in which the course began"
-    if abs(month[t := np.abs(month-since).argmin()]-since) > .5: raise OncoError(f'since {since:g}: no visit in that month; there are {few(f"{m:g}" for m in month)}')
+    if not abs(month[t := np.abs(month-since).argmin()]-since) <= .5: raise OncoError(f'since {since:g}: no visit in that month; there are {few(f"{m:g}" for m in month)}')
     if (less := dose[:t] < 1).any(): raise OncoError(f'since {since:g}: the dose was below the full one already in month {month[less.argmax()]:g}')
     return t
 
@@ -230,8 +231,8 @@ def outlook(
         out[k] = dict(relapse=(~rows.controlled).mean(), dose=dose.mean(), dose_low=np.quantile(dose, .1), dose_high=np.quantile(dose, .9), end=rows.end.median())
     return pd.DataFrame(out).T, runs
 
-# %% ../../nbs/52_treatment.patient.ipynb #b3304ead
-LOWEST = -6 # Of a figure, log10 BCR-ABL, %: a thousand times below the detection limit
+# %% ../../nbs/52_treatment.patient.ipynb #b8b9b6e0
+LOWEST = -6 # Of a figure, log10 BCR-ABL, %: far below what any assay finds
 
 def plot_outlook(
     visits:Visits,

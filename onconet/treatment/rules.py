@@ -145,7 +145,7 @@ def _children(rng, best, n, limit):
     if 'first' in out: out['first'] = (out['first']+rng.choice([-1,0,0,0,1], n-m)).clip(0, 4)
     return {k: np.concatenate([best[k], v]) for k,v in out.items()}
 
-# %% ../../nbs/51_treatment.rules.ipynb #8690448a
+# %% ../../nbs/51_treatment.rules.ipynb #b623a47b
 def tune_rule(
     rule:type, # `Ladder` or `Threshold`
     patients:Patients, # Virtual ones; never those who judge
@@ -156,7 +156,7 @@ def tune_rule(
     seed:int=0, # Of settings, patients and noise
     **kw # To `CML`
 ):
-    "The rule of this kind that costs least on virtual patients; the full dose for everyone, written as one, if none costs less"
+    "The rule of this kind that costs least on virtual patients; settings of it that always give the full dose if none costs less than that"
     if rule not in TUNED: raise OncoError(f'tune_rule: want {" or ".join(r.__name__ for r in TUNED)}, the rules with settings, not {rule!r}')
     if n < 8: raise OncoError(f'n={n}: want at least 8 settings a round')
     rng,limit = np.random.default_rng(seed),CML(1, patients=patients, visit=visit, **kw).limit

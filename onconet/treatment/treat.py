@@ -63,22 +63,22 @@ def _draw(fig, path, title, legend=False):
     with write_beside(path) as f: fig.savefig(f, dpi=144, bbox_inches='tight', format='png')
     plt.close(fig)
 
-# %% ../../nbs/61_treatment.treat.ipynb #8411e72e
+# %% ../../nbs/61_treatment.treat.ipynb #661f0f79
 def treat_sheet(
     path, # csv, tsv, parquet or xlsx: month since the treatment began, bcr_abl (%), dose; perhaps relapsed
     policy:str='agent', # agent, or a folder written by `Agent.save`
-    visit:int=3, # Months between visits since the full dose was left
-    age:float=55, # Years, at that time
+    visit:int=3, # Months between visits since the course began
+    age:float=55, # Years, when it began
     seed:int=0, # Of the twins
-    since:float=None, # Month in which a lower dose came up, see `read_visits`
+    since:float=None, # Month in which it began, see `read_visits`
     out='treatment' # Folder for doses.csv, policies.csv and outlook.png
 )->str: # What to print
     "The next dose after a sheet of visits"
     agent = open_policy(policy, visit)
     if not isinstance(agent, Agent): raise OncoError(f'policy {policy!r}: a sheet of visits is weighed by an agent; want agent or the folder of one')
-    files = [Path(out)/k for k in ('doses.csv','policies.csv','outlook.png')]
-    if Path(path).resolve() in [f.resolve() for f in files]: raise OncoError(f'{path}: would be overwritten by what is written to {out}; want another name or folder')
     table = read_table(path).reset_index()
+    files = [Path(out)/k for k in ('doses.csv','policies.csv','outlook.png')]
+    if any(f.exists() and f.samefile(path) for f in files): raise OncoError(f'{path}: would be overwritten by what is written to {out}; want another name or folder')
     try: v = read_visits(table, visit, age=age, since=since)
     except OncoError as e: raise OncoError(f'{Path(path).name}: {e}') from e
     s = suggest(agent, open_policy('ladder', visit) if visit in (1,3,6) else RULES['guideline'], v, seed=seed)
