@@ -75,18 +75,20 @@ def test_links_and_anchors(site, pages):
             if not target.is_file() or (anchor and name in ids and anchor not in ids[name]): broken.append(f'{p}: {href}')
     assert not broken, '\n'.join(broken)
 
-@pytest.mark.parametrize('width', [1280, 390])
-def test_pages_in_a_browser(browser, server, pages, width):
+def test_pages_in_a_browser(browser, server, pages):
+    "Each page is opened once, and then made as narrow as a phone"
     faults = []
     for name in pages:
-        page,wrong = open_page(browser, server + name, width)
+        page,wrong = open_page(browser, server + name)
         text = page.evaluate('document.querySelector("main").innerText')
         code = page.evaluate('[...document.querySelectorAll("main pre, main code")].map(e => e.innerText).join("\\n")')
         prose = page.evaluate('(() => { const m = document.querySelector("main").cloneNode(true); m.querySelectorAll("pre, code, annotation").forEach(e => e.remove()); return m.textContent })()')
         faults += [f'{name}: {w}' for w in wrong]
         faults += [f'{name}: raw {t}' for t in (r'\(', r'\[', '$$') if t in prose]
         faults += [f'{name}: empty'] * (len(text) < 20 and not code)
-        if page.evaluate('document.documentElement.scrollWidth') > width: faults.append(f'{name}: wider than {width} px')
+        for width in (1280, 390):
+            page.set_viewport_size(dict(width=width, height=900))
+            if page.evaluate('document.documentElement.scrollWidth') > width: faults.append(f'{name}: wider than {width} px')
         faults += [f'{name}: picture not shown: {s[:80]}' for s in page.evaluate('[...document.images].filter(i => !i.naturalWidth).map(i => i.src)')]
         page.close()
     assert not faults, '\n'.join(faults)
