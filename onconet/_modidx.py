@@ -1440,6 +1440,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'onconet/treatment/offline.py'),
                                            'onconet.treatment.offline.Within.after_loss': ( 'treatment.offline.html#within.after_loss',
                                                                                             'onconet/treatment/offline.py'),
+                                           'onconet.treatment.offline._often': ( 'treatment.offline.html#_often',
+                                                                                 'onconet/treatment/offline.py'),
                                            'onconet.treatment.offline._warmed': ( 'treatment.offline.html#_warmed',
                                                                                   'onconet/treatment/offline.py'),
                                            'onconet.treatment.offline.behaviour_of': ( 'treatment.offline.html#behaviour_of',

@@ -132,33 +132,35 @@ class Within(Callback):
         above = ((q-best+self.margin).clamp_min(0).square()*~inside).sum(1)
         self.learn.loss_grad = self.loss_grad*take(inside, y['a_t'])+above
 
-# %% ../../nbs/52_treatment.offline.ipynb #eb13d3ba
+# %% ../../nbs/52_treatment.offline.ipynb #e923d62f
 def within(
     logged:Logged,
     behaviour=None, # A policy with `probs`; None: the chances in the log, or `behaviour_of` it
     tau:float=.3 # Share of the likeliest action's chance that an action needs
 )->np.ndarray: # bool [N,T+1,A]
     "The actions that were done often enough to be chosen"
-    if not 0 <= tau < 1: raise OncoError(f'tau={tau}: want a share from 0 to below 1')
     b = along(behaviour_of(logged) if behaviour is None else behaviour, logged) if behaviour or logged.probs is None else logged.probs
+    return _often(b, tau)
+
+def _often(b, tau):
+    "What was done often enough beside the likeliest [...,A]"
+    if not 0 <= tau < 1: raise OncoError(f'tau={tau}: want a share from 0 to below 1')
     return b > tau*b.max(-1, keepdims=True)
 
-# %% ../../nbs/52_treatment.offline.ipynb #35cf2401
+# %% ../../nbs/52_treatment.offline.ipynb #0058c3b6
 class Inside:
     "A policy kept to the actions that were done often enough"
     def __init__(self,
         policy, # With `start(n)` and a call that heeds a mask, such as an `Agent`
         behaviour, # What was done, a policy with `probs`
         tau:float=.3 # See `within`
-    ):
-        if not 0 <= tau < 1: raise OncoError(f'tau={tau}: want a share from 0 to below 1')
-        store_attr()
+    ): store_attr()
     def start(self, n): self.policy.start(n); self.behaviour.start(n)
     def fits(self, env):
         for p in (self.policy,self.behaviour): getattr(p, 'fits', noop)(env)
     def __call__(self, obs, mask=None):
         b = np.asarray(self.behaviour.probs(obs, mask)); b = b if mask is None else np.where(mask, b+1e-12, 0.)
-        return self.policy(obs, b > self.tau*b.max(1, keepdims=True))
+        return self.policy(obs, _often(b, self.tau))
 
 # %% ../../nbs/52_treatment.offline.ipynb #24913932
 def clone_loss(
