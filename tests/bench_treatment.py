@@ -1,7 +1,7 @@
-"""Trains OncoNet's deep Q-network and stable-baselines3's on the same tasks, and times OncoNet's simulated patients against SciPy's solver, on one thread.
+"""Trains OncoNet's deep Q-network and stable-baselines3's on the same tasks, sets it beside a tuned rule on two other worlds, and times OncoNet's simulated patients against SciPy's solver, on one thread.
 Seconds are those of the processor, so that other work on the machine doesn't count. With --out FOLDER the rows are added to FOLDER/agents.csv and FOLDER/speed.csv.
 
-    python tests/bench_treatment.py [--bench cartpole cml speed] [--out results] [--seeds 0 1 2] [--visits 50000] [--epochs 30]
+    python tests/bench_treatment.py [--bench cartpole cml worlds speed] [--out results] [--seeds 0 1 2] [--visits 50000] [--epochs 30]
 """
 import argparse, time, warnings
 from functools import partial
@@ -22,6 +22,7 @@ from onconet.treatment.network import returns_of
 from onconet.treatment.rules import PRICE, cost, follow
 from onconet.treatment.simulate import A, CML, DOSES, KY, M, PY, RZ, WEIGHTS, Patients, hahnel_patients, virtual_patients
 from onconet.treatment.study import EPOCHS, RECIPE, teachers, train_agent, world
+from onconet.treatment.worlds import Neutropenia, Resistance, SwitchAbove, Titrate
 
 # rl-baselines3-zoo, hyperparams/dqn.yml, CartPole-v1: the same numbers for both. The zoo's copy is made anew every 10 steps, but as it learns
 # 128 times after each 256 steps that means once in 128 gradient steps.
@@ -165,6 +166,37 @@ def cml(seeds, epochs):
             curve = dict(curve=[[round(o['seconds'], 1), round(o['return'], 4)] for o in judge.found])
             yield [row('agents', who, f'CML, visit {VISIT}, {ASSAY}', k, v, **kw | (curve if k == 'seconds_to_95' else {})) for k,v in found.items()]
 
+# World -> rules, of which the one that earns most on patients for development is the one to beat
+TRIED = {Resistance: {f'second drug above {x} %': SwitchAbove(x) for x in (.003,.005,.01,.015,.02,.03,.05,.1,.3,1.)},
+         Neutropenia: {f'titrated, counts {low} to {high}': Titrate(low, high) for low in (1.,1.25,1.5,1.75,2.) for high in (2.,2.25,2.5,2.75,3.,4.)}}
+# For both worlds: of one and three steps of a return, of ratios .005 and .02, with priorities or without, what earned most on patients for development of one world or both
+ELSEWHERE = dict(kind='qr', atoms=21, history=6, hidden=(128,128), gamma=1., size=200_000, warmup=20_000, ratio=.005, follow=.01, bs=512, steps=400)
+
+def mean_of(x, n=2000):
+    "Mean and 95 % interval over patients"
+    draws = x[np.random.default_rng(0).integers(len(x), size=(n, len(x)))].mean(1)
+    return dict(zip(('','_lo','_hi'), (x.mean(), *np.quantile(draws, [.025,.975]))))
+
+def worlds(seeds, epochs=20, n=1000, lanes=256):
+    "Rows of table 'agents', world by world: return of the best rule tried and of agents on fresh patients, and what the agents, their mean, earn more, paired by patient"
+    for make,rules in TRIED.items():
+        name,env = make.__name__,make(n)
+        tuned = max(rules, key=lambda k: returns_of(rules[k], env, seed=50).mean())
+        rule,earned = returns_of(rules[tuned], env, seed=10_000)[0],[]
+        yield [row('agents', f'best rule of {len(rules)}', name, f'return{e}', v, rule=tuned, judged=n) for e,v in mean_of(rule).items()]
+        for seed in seeds:
+            eps = combine_scheds([.3,.7], [SchedLin(.5,.05),SchedNo(.05,.05)])
+            learn,t = dqn_learner(make(lanes), eps=eps, seed=seed, **ELSEWHERE),time.process_time()
+            with learn.no_bar(), learn.no_logging(): learn.fit_flat_cos(epochs, 1e-3, pct_start=.5)
+            s = time.process_time()-t
+            earned.append(returns_of(learn.agent, env, seed=10_000)[0])
+            found = {'return': earned[-1].mean(), 'train_seconds': s, 'visits_per_second': learn.explore.replay.head*lanes/s}
+            print(f'{name:16}{seed:3}  return {found["return"]:.3f}  {tuned} {rule.mean():.3f}  {s:.0f} s', flush=True)
+            yield [row('agents', 'OncoNet QR-DQN', name, k, v, seed=seed, seconds=s, judged=n, epochs=epochs, lanes=lanes, **ELSEWHERE) for k,v in found.items()]
+        mine = np.mean(earned, 0)
+        yield [row('agents', 'OncoNet QR-DQN', name, f'{m}{e}', v, judged=n, seeds=list(seeds), against=tuned)
+               for m,x in (('return', mine), ('gain', mine-rule)) for e,v in mean_of(x).items() if m+e != 'return']
+
 def cells(t, x, pyx, pxy, tki, pz, kz, dose):
     "The model as SciPy solves it best: cells and plain numbers"
     x,y,z = x.tolist()
@@ -238,7 +270,7 @@ def speed(n=1000, sample=100, lanes=8, courses=3, device='cpu, 1 thread'):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    ap.add_argument('--bench', nargs='*', choices=['cartpole','cml','speed'], default=['cartpole','cml','speed'])
+    ap.add_argument('--bench', nargs='*', choices=(all_of := ['cartpole','cml','worlds','speed']), default=all_of)
     ap.add_argument('--out', type=Path, help='folder of agents.csv and speed.csv')
     ap.add_argument('--seeds', type=int, nargs='*', default=[0,1,2])
     ap.add_argument('--visits', type=int, default=50_000, help='of CartPole')
@@ -246,7 +278,7 @@ def main():
     ap.add_argument('--epochs', type=int, default=EPOCHS[VISIT], help="of CML, OncoNet's; the other agent has as many seconds")
     args = ap.parse_args()
     warnings.simplefilter('ignore'); torch.set_num_threads(1)
-    benches = dict(cartpole=lambda: cartpole(args.seeds, args.visits, only=args.only), cml=lambda: cml(args.seeds, args.epochs), speed=speed)
+    benches = dict(cartpole=lambda: cartpole(args.seeds, args.visits, only=args.only), cml=lambda: cml(args.seeds, args.epochs), worlds=lambda: worlds(args.seeds), speed=speed)
     for b in args.bench:
         for rows in benches[b]():
             if args.out: append_rows(args.out/f'{rows[0]["table"]}.csv', rows)

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['MICHOR', 'HEALTHY', 'FRIBERG', 'K12', 'K21', 'K13', 'K31', 'V1', 'MOLAR', 'clones', 'at_diagnosis', 'bcr_abl',
-           'visit_of', 'around', 'Resistance', 'compartments', 'infuse', 'area', 'hours_of', 'marrow', 'untouched',
-           'Neutropenia', 'one_resistance', 'one_neutropenia']
+           'visit_of', 'around', 'Resistance', 'SwitchAbove', 'compartments', 'infuse', 'area', 'hours_of', 'marrow',
+           'untouched', 'Neutropenia', 'Titrate', 'one_resistance', 'one_neutropenia']
 
-# %% ../../nbs/51_treatment.worlds.ipynb #d94d8a35
+# %% ../../nbs/51_treatment.worlds.ipynb #f41655ee
 import gymnasium, numpy as np, torch
 from fastcore.basics import patch
 from scipy.special import exprel
+from ..core import OncoError
 from .course import Course, OnePatient, named
 
 # %% ../../nbs/51_treatment.worlds.ipynb #9b733a06
@@ -137,6 +138,18 @@ def measure(self:Resistance)->list: # Columns [N]
 def truth(self:Resistance)->dict: # [N] each
     "Transcripts in blood, %, and resistant stem cells"
     return dict(bcr_abl=bcr_abl(self.s), resistant=self.s[:,4].copy())
+
+# %% ../../nbs/51_treatment.worlds.ipynb #8a8021d0
+class SwitchAbove:
+    "Full imatinib until BCR-ABL is above a limit after the first year, then the second drug for good; for `Resistance`"
+    def __init__(self, above:float # %
+    ):
+        if not above > 0: raise OncoError(f'SwitchAbove: want a limit above 0 %, got {above}')
+        self.above = np.log10(above)
+    def start(self, n): self.switched = np.zeros(n, bool)
+    def __call__(self, obs, mask=None):
+        self.switched = (self.switched & (obs[:,2] > 0)) | ((obs[:,0] > self.above) & (obs[:,2] >= 360))
+        return np.where(self.switched, 5, 4)
 
 # %% ../../nbs/51_treatment.worlds.ipynb #b2ab005d
 FRIBERG = dict(circ0=5.05, mtt=88.7, gamma=.161, slope=8.58, k10=5.2)   # 10^9/L, h, -, per µM, per h: Friberg 2002 (J Clin Oncol), docetaxel
@@ -273,6 +286,19 @@ def measure(self:Neutropenia)->list: # Columns [N]
 def truth(self:Neutropenia)->dict: # [N] each
     "Neutrophils now and at their worst since the last visit, 10^9/L, and tumour in first sizes"
     return dict(neutrophils=self.s[4].copy(), nadir=self.nadir.copy(), tumour=np.exp(self.log_tumour))
+
+# %% ../../nbs/51_treatment.worlds.ipynb #de861fb1
+class Titrate:
+    "From a quarter, a step up after a count above a limit, a step down after one below another; for `Neutropenia`"
+    def __init__(self,
+        low:float, high:float # Neutrophils, 10^9/L
+    ):
+        if not low <= high: raise OncoError(f'Titrate: low {low} lies above high {high}')
+        self.low,self.high = low,high
+    def start(self, n): self.a = np.ones(n, int)
+    def __call__(self, obs, mask=None):
+        self.a = np.clip(self.a + ((obs[:,0] > self.high) & (obs[:,4] > 0)) - (obs[:,0] < self.low), 0, 4)
+        return self.a
 
 # %% ../../nbs/51_treatment.worlds.ipynb #e441d655
 def one_resistance(**kw)->OnePatient: "One patient of `Resistance`"; return OnePatient(Resistance(1, **kw))
