@@ -43,7 +43,7 @@ readme: .venv/.dev      ## README.md from nbs/index.ipynb
 	@$(PY) docs/build_readme.py
 
 export: .venv/.dev      ## After an edit: onconet/ from the notebooks, notebooks cleaned, README made
-	@.venv/bin/nbdev-export && .venv/bin/nbdev-clean
+	@.venv/bin/nbdev-export && .venv/bin/nbdev-clean && touch .venv/.demo .venv/.dev
 	@$(PY) docs/build_readme.py
 
 wheel: .venv/.dev      ## The package, into dist/

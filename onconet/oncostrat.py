@@ -109,7 +109,7 @@ class Suggestion:
         return '\n'.join([f'{said}; the rule would give {self.rule:g}', '', 'what the agent expects of each dose: relapse, and mean dose of the months to come (score: what it compares by)' + (', though it abstains' if self.dose is None else ''), f'{self.doses.round(3)}', '',
                           f'virtual twins (effective sample size {self.size:.0f}, fit {self.fit:.2f}) from today on: share that relapses (relapse_upper95: no more with 95 % confidence, as far as the number of twins goes; it does not cover that the patient may be unlike all of them), mean dose of the months to come, log10 BCR-ABL at their end', f'{self.policies.round(3)}' if self.policies is not None else 'none', '', NOTICE])
 
-# %% ../nbs/53_oncostrat.ipynb #95a0be33
+# %% ../nbs/53_oncostrat.ipynb #07b3c557
 def suggest(
     agent:Agent, # For visits like these
     rule, # A policy to stand beside it
@@ -122,7 +122,7 @@ def suggest(
 )->Suggestion:
     "The next dose for one patient, or why the agent has none"
     doses = expected(agent, visits)
-    out = [f for f,ok in zip(visits.fields, agent.model.scale.covers(torch.tensor(visits.stack(agent.k)))[0].all(0)) if not ok]
+    out = [f for f,ok in zip(visits.fields, agent.covers(visits.stack(agent.k))[0].all(0)) if not ok]
     like,size,fit = twins(visits, crowd(seed=seed+3) if patients is None else patients, seed=seed, **kw)
     table,runs = (None,{}) if like is None else outlook({'agent': agent, 'rule': rule, 'full dose': Constant(1)}, visits, like, seed=seed)
     if table is not None: n = 1/(1/max(size, 1)+1/len(like)); table.insert(1, 'relapse_upper95', beta.ppf(.95, table.relapse*n+1, np.maximum(n-table.relapse*n, 1e-9)))

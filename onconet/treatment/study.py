@@ -7,7 +7,7 @@ __all__ = ['ASSAYS', 'RECIPE', 'EPOCHS', 'RULES', 'SETTINGS', 'world', 'teachers
            'expect_rows', 'setting_rows', 'left_out_rows', 'left_out_table', 'foretell_rows', 'setting_study',
            'treatment_study']
 
-# %% ../../nbs/60_treatment.study.ipynb #68bab5c4
+# %% ../../nbs/60_treatment.study.ipynb #b35ec224
 import json, time
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from fastai.callback.schedule import SchedLin, SchedNo, combine_scheds
 from ..core import OncoError
 from ..experiment import append_rows, row
 from .agent import dqn_learner
-from .network import Agent, load_agent
+from .network import Agent, load_agent, together
 from .patient import SIGMA, SPREAD, Led, crowd, read_visits, sheet_of, twins
 from .rules import PRICE, Constant, Guideline, Ladder, Threshold, cost, follow, oracle, settings_of, tune_rule, verdict
 from .simulate import CML, Patients, hahnel_patients, virtual_patients
@@ -105,7 +105,7 @@ def gain_of(
     b = d.to_numpy()[np.random.default_rng(0).integers(len(d), size=(n, len(d)))].mean(1)
     return {c: (d[c].mean(), *np.quantile(b[:,i], [.025,.975])) for i,c in enumerate(cols)}
 
-# %% ../../nbs/60_treatment.study.ipynb #d3c33a1d
+# %% ../../nbs/60_treatment.study.ipynb #c8c7d6f3
 RULES = {'stop': Constant(0), **{f'{n} dose': Constant(d) for n,d in zip(('¼','½','¾','full'), (.25,.5,.75,1))}, 'threshold': Threshold(), 'guideline': Guideline(), 'guideline, alarm at MR4': Guideline(-2.)}
 
 def gain_rows(
@@ -140,8 +140,10 @@ def setting_rows(
     seeds=range(5), # Of the noise
     **config # Settings worth keeping
 )->list: # Rows of table 'treatment'
-    "Every policy of one setting on every set of judges"
+    "Every policy of one setting on every set of judges; where there are several agents of a name, also all of them as one"
     out,config = [],dict(visit=visit, assay=assay) | config
+    joined = {f'{k}, together': (together(*g.values()), own | dict(networks=len(g))) for k,(g,own) in agents.items() if len(g) > 1}
+    agents = agents | joined
     for data,patients in judges.items():
         bare,full = world(patients, visit, assay, record=False),world(patients, visit, assay) # the same visits, see `CML.admit`
         rules = {k: (p, {}) for k,p in RULES.items()} | {k: (p, settings_of(p)) for k,p in tuned.items()}
@@ -149,9 +151,9 @@ def setting_rows(
         for k,(p,own) in (rules | agents).items():
             env = full if k in agents and own.get('record', True) else bare
             rows,kept[k] = judge(k, p, data, env, seeds, **config | own); out += rows
-        for k,(_,own) in agents.items():
-            for t in tuned: out += gain_rows(k, kept[k], kept[t], data, against=t, **config | own)
-            for s,a in agents[k][0].items(): out += expect_rows(k, a, data, full if own.get('record', True) else bare, s, **config | own)
+        for k,(p,own) in agents.items():
+            for t in [*tuned, *[k.removesuffix(', together')]*(k in joined)]: out += gain_rows(k, kept[k], kept[t], data, against=t, **config | own)
+            for s,a in ([('', p)] if k in joined else p.items()): out += expect_rows(k, a, data, full if own.get('record', True) else bare, s, **config | own)
     return out
 
 # %% ../../nbs/60_treatment.study.ipynb #1ea35856
