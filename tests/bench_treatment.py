@@ -167,10 +167,11 @@ def cml(seeds, epochs):
             yield [row('agents', who, f'CML, visit {VISIT}, {ASSAY}', k, v, **kw | (curve if k == 'seconds_to_95' else {})) for k,v in found.items()]
 
 # World -> rules, of which the one that earns most on patients for development is the one to beat
-TRIED = {Resistance: {f'second drug above {x} %': SwitchAbove(x) for x in (.003,.005,.01,.015,.02,.03,.05,.1,.3,1.)},
+TRIED = {Resistance: {f'{dose:g} of imatinib, second drug above {x} %': SwitchAbove(x, dose) for dose in (.25,.5,.75,1.) for x in (.01,.02,.03,.05,.07,.1,.15,.2,.3)},
          Neutropenia: {f'titrated, counts {low} to {high}': Titrate(low, high) for low in (1.,1.25,1.5,1.75,2.) for high in (2.,2.25,2.5,2.75,3.,4.)}}
-# For both worlds: of one and three steps of a return, of ratios .005 and .02, with priorities or without, what earned most on patients for development of one world or both
-ELSEWHERE = dict(kind='qr', atoms=21, history=6, hidden=(128,128), gamma=1., size=200_000, warmup=20_000, ratio=.005, follow=.01, bs=512, steps=400)
+# For both worlds. Tried, a seed each, on patients for development: one or three steps of a return, ratio .02 or .005, priorities, parts with heads of their own, lr 3e-4,
+# 6, 10 or 20 visits at a time, 128 or 256 units. Longer histories helped most in Resistance, the rest little; in Neutropenia a few of them were tried
+ELSEWHERE = dict(kind='qr', atoms=21, n=1, prioritised=False, history=10, hidden=(256,256), gamma=1., size=200_000, warmup=20_000, ratio=.005, follow=.01, bs=512, steps=400)
 
 def mean_of(x, n=2000):
     "Mean and 95 % interval over patients"

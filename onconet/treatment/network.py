@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['FieldScale', 'QNet', 'QNets', 'facts_of', 'checked', 'Agent', 'together', 'load_agent', 'returns_of']
 
-# %% ../../nbs/50_treatment.network.ipynb #c44897fa
+# %% ../../nbs/50_treatment.network.ipynb #d996ec10
 import json
+from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
 import numpy as np, torch
@@ -100,18 +101,28 @@ def score(self:QNet,
     x,p = self.dist(out)
     return cvar(self.weights[:,None]*x, p, self.alpha if alpha is None else alpha).sum(-1)
 
-# %% ../../nbs/50_treatment.network.ipynb #bcfc1d96
+# %% ../../nbs/50_treatment.network.ipynb #679bd3f4
 class QNets(nn.Module):
     "Several `QNet` as one: the mixture of what each of them expects"
-    def __init__(self, *nets:QNet # Of one kind, history, and weights of the parts
+    def __init__(self, *nets:QNet # Alike in fields, actions, kind, history, weights of the parts and alpha
     ):
         super().__init__()
-        a,self.nets = nets[0],nn.ModuleList(nets)
-        self.kind,self.alpha,self.weights,self.config = a.kind,a.alpha,a.weights,dict(history=a.config['history'], nets=[m.config for m in nets])
+        def told(m): return {k: m.config[k] for k in ('fields','actions','kind','history','weights')} | dict(alpha=m.alpha)
+        a = told(nets[0])
+        for i,m in enumerate(nets):
+            if odd := [k for k,v in told(m).items() if v != a[k]]: raise OncoError(f'network {i+1} of {len(nets)} has {odd[0]} {told(m)[odd[0]]}, the first one {a[odd[0]]}')
+        self.kind,self.alpha,self.nets,self.config = a['kind'],a['alpha'],nn.ModuleList(nets),dict(history=a['history'], nets=[m.config for m in nets])
+    @property
+    def weights(self): return self.nets[0].weights
     def forward(self, obs): return torch.cat([m(obs) for m in self.nets], -1)
-    def dist(self, out):
-        x,p = zip(*(m.dist(o) for m,o in zip(self.nets, out.split([m.shape[-1] for m in self.nets], -1))))
-        return torch.cat(x, -1), torch.cat([q.expand_as(v) for q,v in zip(p, x)], -1)/len(self.nets)
+
+@patch
+def dist(self:QNets,
+    out:Tensor # [B,A,R,n], n atoms of all networks side by side
+)->tuple: # Atoms, probabilities [B,A,R,n]
+    "The mixture of each part of the return"
+    x,p = zip(*(m.dist(o) for m,o in zip(self.nets, out.split([m.shape[-1] for m in self.nets], -1))))
+    return torch.cat(x, -1), torch.cat([q.expand_as(v) for q,v in zip(p, x)], -1)/len(self.nets)
 
 QNets.score = QNet.score
 
@@ -141,7 +152,7 @@ def checked(
         raise OncoError(f'observations: row {i[0]}, field {fields[i[-1]]!r} is {x[tuple(i)]}; want a number')
     return x
 
-# %% ../../nbs/50_treatment.network.ipynb #bc077bf4
+# %% ../../nbs/50_treatment.network.ipynb #c6dcfc03
 class Agent:
     "A trained policy and what it was trained for"
     def __init__(self,
@@ -150,7 +161,7 @@ class Agent:
     ): self.model,self.facts,self.k = model.eval().requires_grad_(False),facts,model.config['history']; self.start()
     def __repr__(self): return f'Agent ({self.model.kind}{f", {len(self.nets)} networks" if len(self.nets) > 1 else ""}) of {self.facts["actions"]} actions, {len(self.facts["fields"])} fields, {self.k} observations at a time'
     @property
-    def nets(self): return getattr(self.model, 'nets', [self.model])
+    def nets(self): "The networks, one or several"; return getattr(self.model, 'nets', [self.model])
     def start(self, n:int=None # Courses that begin; not needed
     ): self.past = None
 
@@ -230,22 +241,21 @@ def fits(self:Agent, env # gymnasium `VectorEnv`
     for k,v in facts_of(env).items():
         if self.facts[k] != v: raise OncoError(f'{k}: the environment has {v}, the agent was trained for {self.facts[k]}')
 
-# %% ../../nbs/50_treatment.network.ipynb #8cc04320
+# %% ../../nbs/50_treatment.network.ipynb #fbc007e9
 def together(
     *agents:Agent # Trained for the same environment, with the same parts of the reward, kind, history and risk
 )->Agent:
     "Agents that decide as one, by the mixture of what each expects"
-    if not agents: raise OncoError('together: want one agent at least')
-    nets,pages = [m for a in agents for m in a.nets],[a.facts for a in agents]
-    def told(a): return {k: a.facts[k] for k in ('fields','actions','doses','visit','parts')} | {k: a.nets[0].config[k] for k in ('kind','history','weights')} | dict(alpha=a.model.alpha)
+    if not agents or not all(isinstance(a, Agent) for a in agents): raise OncoError(f'together: want agents, one at least, as in together(*agents); got {few([type(a).__name__ for a in agents]) or "none"}')
+    world = ('fields','actions','doses','visit','parts')
+    def told(a): return {k: a.facts.get(k) for k in world} | dict(assay=a.facts.get('study', {}).get('assay'))
     for i,a in enumerate(agents):
-        if odd := [k for k,v in told(a).items() if v != told(agents[0])[k]]: raise OncoError(f'together: agent {i} (position) has {odd[0]} {told(a)[odd[0]]}, the first one {told(agents[0])[odd[0]]}')
-    return Agent(QNets(*nets) if len(nets) > 1 else nets[0], _merged(pages))
-
-def _merged(pages):
-    "Of each entry what all of them hold, or the list; entries of entries alike"
-    def one(v): return _merged(v) if all(isinstance(o, dict) for o in v) else v[0] if all(o == v[0] for o in v) else v
-    return {k: one([p.get(k) for p in pages]) for k in pages[0]}
+        if odd := [k for k,v in told(a).items() if v != told(agents[0])[k]]: raise OncoError(f'together: agent {i+1} of {len(agents)} has {odd[0]} {told(a)[odd[0]]}, the first one {told(agents[0])[odd[0]]}')
+    if len(agents) == 1: return agents[0]
+    studies = [a.facts.get('study', {}) for a in agents]
+    facts = {k: agents[0].facts.get(k) for k in world} | dict(study={k: v for k,v in studies[0].items() if all(s.get(k) == v for s in studies)},
+             members=[m for a in agents for m in a.facts.get('members', [{k: v for k,v in a.facts.items() if k not in world}])])
+    return Agent(QNets(*deepcopy([m for a in agents for m in a.nets])), facts)
 
 # %% ../../nbs/50_treatment.network.ipynb #4ca84492
 @patch
@@ -259,7 +269,7 @@ def save(self:Agent,
     page = dict(notice=NOTICE, weights=sha256(weights).hexdigest(), versions=versions(), model=self.model.config, alpha=self.model.alpha, facts=self.facts)
     with write_beside(folder/'agent.safetensors') as a, write_beside(folder/'agent.json') as b: a.write_bytes(weights); b.write_text(json.dumps(page, indent=1))
 
-# %% ../../nbs/50_treatment.network.ipynb #cb46eae1
+# %% ../../nbs/50_treatment.network.ipynb #fb9d6f3b
 def load_agent(
     folder # Written by `Agent.save`
 )->Agent:
@@ -270,9 +280,10 @@ def load_agent(
     weights = (folder/'agent.safetensors').read_bytes()
     try:
         page = json.loads((folder/'agent.json').read_text()); facts,want = page['facts'],page['weights']
+        if not isinstance(facts, dict): raise TypeError('facts: want names and values')
         if miss := {'fields','actions','doses','visit','parts'}-set(facts): raise KeyError(f'facts without {few(sorted(miss))}')
-        nets = [QNet(**o, alpha=float(page['alpha'])) for o in page['model'].get('nets', [page['model']])]; model = QNets(*nets) if len(nets) > 1 else nets[0]
-    except (AttributeError, ValueError, KeyError, TypeError, RuntimeError) as e: raise OncoError(f'{folder/"agent.json"}: not an agent of this version of OncoNet ({e})') from e
+        nets = [QNet(**o, alpha=float(page['alpha'])) for o in page['model'].get('nets', [page['model']])]; model = QNets(*nets) if 'nets' in page['model'] else nets[0]
+    except (OncoError, AttributeError, ValueError, LookupError, TypeError, RuntimeError) as e: raise OncoError(f'{folder/"agent.json"}: not an agent of this version of OncoNet ({e})') from e
     if sha256(weights).hexdigest() != want: raise OncoError(f'{folder/"agent.safetensors"}: not the weights that agent.json was written with (SHA-256 differs)')
     try: model.load_state_dict(from_bytes(weights))
     except (RuntimeError, SafetensorError) as e: raise OncoError(f'{folder/"agent.safetensors"}: weights of another network than agent.json tells') from e

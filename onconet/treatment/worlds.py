@@ -139,17 +139,21 @@ def truth(self:Resistance)->dict: # [N] each
     "Transcripts in blood, %, and resistant stem cells"
     return dict(bcr_abl=bcr_abl(self.s), resistant=self.s[:,4].copy())
 
-# %% ../../nbs/51_treatment.worlds.ipynb #8a8021d0
+# %% ../../nbs/51_treatment.worlds.ipynb #54460170
 class SwitchAbove:
-    "Full imatinib until BCR-ABL is above a limit after the first year, then the second drug for good; for `Resistance`"
-    def __init__(self, above:float # %
+    "Imatinib until BCR-ABL is above a limit after the first year, then the second drug for good; for `Resistance`"
+    def __init__(self,
+        above:float, # %
+        dose:float=1. # Of imatinib: .25, .5, .75 or 1
     ):
         if not above > 0: raise OncoError(f'SwitchAbove: want a limit above 0 %, got {above}')
-        self.above = np.log10(above)
+        if dose not in (.25,.5,.75,1): raise OncoError(f'SwitchAbove: dose {dose}: want .25, .5, .75 or 1')
+        self.above,self.first = np.log10(above),int(4*dose)
     def start(self, n): self.switched = np.zeros(n, bool)
     def __call__(self, obs, mask=None):
-        self.switched = (self.switched & (obs[:,2] > 0)) | ((obs[:,0] > self.above) & (obs[:,2] >= 360))
-        return np.where(self.switched, 5, 4)
+        level,day = obs[:,0],obs[:,2]
+        self.switched = (self.switched & (day > 0)) | ((level > self.above) & (day >= 360))
+        return np.where(self.switched, 5, self.first)
 
 # %% ../../nbs/51_treatment.worlds.ipynb #b2ab005d
 FRIBERG = dict(circ0=5.05, mtt=88.7, gamma=.161, slope=8.58, k10=5.2)   # 10^9/L, h, -, per µM, per h: Friberg 2002 (J Clin Oncol), docetaxel
@@ -287,7 +291,7 @@ def truth(self:Neutropenia)->dict: # [N] each
     "Neutrophils now and at their worst since the last visit, 10^9/L, and tumour in first sizes"
     return dict(neutrophils=self.s[4].copy(), nadir=self.nadir.copy(), tumour=np.exp(self.log_tumour))
 
-# %% ../../nbs/51_treatment.worlds.ipynb #de861fb1
+# %% ../../nbs/51_treatment.worlds.ipynb #14f61b34
 class Titrate:
     "From a quarter, a step up after a count above a limit, a step down after one below another; for `Neutropenia`"
     def __init__(self,
@@ -297,7 +301,8 @@ class Titrate:
         self.low,self.high = low,high
     def start(self, n): self.a = np.ones(n, int)
     def __call__(self, obs, mask=None):
-        self.a = np.clip(self.a + ((obs[:,0] > self.high) & (obs[:,4] > 0)) - (obs[:,0] < self.low), 0, 4)
+        count,day = obs[:,0],obs[:,4]
+        self.a = np.where(day > 0, np.clip(self.a+(count > self.high)-(count < self.low), 0, 4), 1)
         return self.a
 
 # %% ../../nbs/51_treatment.worlds.ipynb #e441d655
