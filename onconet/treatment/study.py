@@ -209,20 +209,20 @@ def foretell_rows(
             out += [row('treatment', k, 'CML-21, foretold', m, x, seed, visit=3, assay='noisy', patient=patient, after=n, sd=kw.get('sd', SIGMA), spread=SPREAD, ess=round(worth, 1), fit=round(fit, 4)) for m,x in said.items()]
     return out
 
-# %% ../../nbs/60_treatment.study.ipynb #916d7f33
+# %% ../../nbs/60_treatment.study.ipynb #56b54fe9
 SETTINGS = [(v,a) for v in (3,1,6) for a in ('noisy','clean')]
 
 def setting_study(
     visit:int, assay:str, # Months; one of `ASSAYS`
     folder, # Of the agents
     seeds=range(5), # Of the training
-    judges:dict=None, # Name of a set -> patients; the 21 and 1,000 virtual ones if None
+    judges:dict=None, # Name of a set -> patients; the 21, 1,000 virtual ones, and 1,000 for development if None
     noises=range(5), # Seeds of the noise
     tune:dict=None, # To `tune_rule`
     **kw # To `train_agent`
 )->list: # Rows of table 'treatment'
     "One setting: rules tuned, agents trained, all judged"
-    judges = judges or {'CML-21': hahnel_patients(), 'CML-virtual': virtual_patients(1000, 11)}
+    judges = judges or {'CML-21': hahnel_patients(), 'CML-virtual': virtual_patients(1000, 11), 'CML-development': virtual_patients(1000, 50)}
     tuned = {f'{k.__name__.lower()}, tuned': tune_rule(k, teachers(kw.get('teach', 3000)), visit, **ASSAYS[assay] | (tune or {})) for k in (Ladder,Threshold)}
     kinds = {'agent': True} | ({'agent, no record': False} if (visit,assay) == SETTINGS[0] else {})
     agents = {k: ({s: train_agent(visit, assay, s, record=r, folder=Path(folder)/f'{visit}_{assay}_{s}{"" if r else "_bare"}', **kw) for s in seeds}, dict(record=r)) for k,r in kinds.items()}
