@@ -19,9 +19,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from onconet.experiment import append_rows, row
 from onconet.treatment.agent import dqn_learner
 from onconet.treatment.network import returns_of
-from onconet.treatment.rules import PRICE, cost, follow
+from onconet.treatment.rules import PRICE, cost, follow, mean_interval
 from onconet.treatment.simulate import A, CML, DOSES, KY, M, PY, RZ, WEIGHTS, Patients, hahnel_patients, virtual_patients
-from onconet.treatment.study import EPOCHS, RECIPE, teachers, train_agent, world
+from onconet.treatment.study import EPOCHS, EXPLORE, RECIPE, teachers, train_agent, world
 from onconet.treatment.worlds import Neutropenia, Resistance, SwitchAbove, Titrate
 
 # rl-baselines3-zoo, hyperparams/dqn.yml, CartPole-v1: the same numbers for both. The zoo's copy is made anew every 10 steps, but as it learns
@@ -137,13 +137,13 @@ def their_dqn(patients, judge, seed, budget):
     z,each = RECIPE,round(LANES*RECIPE['ratio'])
     weights = dict.fromkeys(WEIGHTS, 0.) | dict(dose=1., relapse=PRICE)
     env = VecNormalize(Lanes(world(patients, VISIT, ASSAY, LANES, weights=weights), z['history']), norm_reward=False)
-    lr,eps = combined_cos(.5, 1e-3, 1e-3, 1e-8),combine_scheds([.3,.7], [SchedLin(.5,.05), SchedNo(.05,.05)])
+    lr = combined_cos(.5, 1e-3, 1e-3, 1e-8)
     def done(): return min(judge.seconds/budget, 1)
     judge.start()
     model = DQN('MlpPolicy', env, learning_rate=lambda _: lr(done()), batch_size=z['bs'], buffer_size=z['size'], learning_starts=z['warmup'], gamma=z['gamma'], tau=z['follow'],
                 target_update_interval=1, train_freq=1, gradient_steps=each, policy_kwargs=dict(net_arch=list(z['hidden'])), optimize_memory_usage=True,
                 replay_buffer_kwargs=dict(handle_timeout_termination=False), seed=seed, device='cpu')
-    model.exploration_schedule = lambda _: eps(done())
+    model.exploration_schedule = lambda _: EXPLORE(done())
     policy = SB3(model, z['history'], env.normalize_obs)
     def going(*_):
         if judge.seconds >= budget*(len(judge.found)+1)/CHECKS: judge(policy)
@@ -172,11 +172,7 @@ TRIED = {Resistance: {f'{dose:g} of imatinib, second drug above {x} %': SwitchAb
 # For both worlds. Tried, a seed each, on patients for development: one or three steps of a return, ratio .02 or .005, priorities, parts with heads of their own, lr 3e-4,
 # 6, 10 or 20 visits at a time, 128 or 256 units. Longer histories helped most in Resistance, the rest little; in Neutropenia a few of them were tried
 ELSEWHERE = dict(kind='qr', atoms=21, n=1, prioritised=False, history=10, hidden=(256,256), gamma=1., size=200_000, warmup=20_000, ratio=.005, follow=.01, bs=512, steps=400)
-
-def mean_of(x, n=2000):
-    "Mean and 95 % interval over patients"
-    draws = x[np.random.default_rng(0).integers(len(x), size=(n, len(x)))].mean(1)
-    return dict(zip(('','_lo','_hi'), (x.mean(), *np.quantile(draws, [.025,.975]))))
+ENDS = ('','_lo','_hi')
 
 def worlds(seeds, epochs=20, n=1000, lanes=256):
     "Rows of table 'agents', world by world: return of the best rule tried and of agents on fresh patients, and what the agents, their mean, earn more, paired by patient"
@@ -184,10 +180,9 @@ def worlds(seeds, epochs=20, n=1000, lanes=256):
         name,env = make.__name__,make(n)
         tuned = max(rules, key=lambda k: returns_of(rules[k], env, seed=50).mean())
         rule,earned = returns_of(rules[tuned], env, seed=10_000)[0],[]
-        yield [row('agents', f'best rule of {len(rules)}', name, f'return{e}', v, rule=tuned, judged=n) for e,v in mean_of(rule).items()]
+        yield [row('agents', f'best rule of {len(rules)}', name, f'return{e}', v, rule=tuned, judged=n) for e,v in zip(ENDS, mean_interval(rule))]
         for seed in seeds:
-            eps = combine_scheds([.3,.7], [SchedLin(.5,.05),SchedNo(.05,.05)])
-            learn,t = dqn_learner(make(lanes), eps=eps, seed=seed, **ELSEWHERE),time.process_time()
+            learn,t = dqn_learner(make(lanes), eps=EXPLORE, seed=seed, **ELSEWHERE),time.process_time()
             with learn.no_bar(), learn.no_logging(): learn.fit_flat_cos(epochs, 1e-3, pct_start=.5)
             s = time.process_time()-t
             earned.append(returns_of(learn.agent, env, seed=10_000)[0])
@@ -196,7 +191,7 @@ def worlds(seeds, epochs=20, n=1000, lanes=256):
             yield [row('agents', 'OncoNet QR-DQN', name, k, v, seed=seed, seconds=s, judged=n, epochs=epochs, lanes=lanes, **ELSEWHERE) for k,v in found.items()]
         mine = np.mean(earned, 0)
         yield [row('agents', 'OncoNet QR-DQN', name, f'{m}{e}', v, judged=n, seeds=list(seeds), against=tuned)
-               for m,x in (('return', mine), ('gain', mine-rule)) for e,v in mean_of(x).items() if m+e != 'return']
+               for m,x in (('return', mine), ('gain', mine-rule)) for e,v in zip(ENDS, mean_interval(x)) if m+e != 'return']
 
 def cells(t, x, pyx, pxy, tki, pz, kz, dose):
     "The model as SciPy solves it best: cells and plain numbers"

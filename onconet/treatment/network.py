@@ -101,17 +101,19 @@ def score(self:QNet,
     x,p = self.dist(out)
     return cvar(self.weights[:,None]*x, p, self.alpha if alpha is None else alpha).sum(-1)
 
-# %% ../../nbs/50_treatment.network.ipynb #679bd3f4
+# %% ../../nbs/50_treatment.network.ipynb #d0142cc9
+def _alike(what, pages):
+    "An `OncoError` names the first of several that differs from the first, and in what"
+    for i,p in enumerate(pages):
+        if odd := [k for k,v in p.items() if v != pages[0][k]]: raise OncoError(f'{what} {i+1} of {len(pages)} has {odd[0]} {p[odd[0]]}, the first one {pages[0][odd[0]]}')
+
 class QNets(nn.Module):
     "Several `QNet` as one: the mixture of what each of them expects"
     def __init__(self, *nets:QNet # Alike in fields, actions, kind, history, weights of the parts and alpha
     ):
         super().__init__()
-        def told(m): return {k: m.config[k] for k in ('fields','actions','kind','history','weights')} | dict(alpha=m.alpha)
-        a = told(nets[0])
-        for i,m in enumerate(nets):
-            if odd := [k for k,v in told(m).items() if v != a[k]]: raise OncoError(f'network {i+1} of {len(nets)} has {odd[0]} {told(m)[odd[0]]}, the first one {a[odd[0]]}')
-        self.kind,self.alpha,self.nets,self.config = a['kind'],a['alpha'],nn.ModuleList(nets),dict(history=a['history'], nets=[m.config for m in nets])
+        _alike('network', [{k: m.config[k] for k in ('fields','actions','kind','history','weights')} | dict(alpha=m.alpha) for m in nets])
+        self.kind,self.alpha,self.nets,self.config = nets[0].kind,nets[0].alpha,nn.ModuleList(nets),dict(history=nets[0].config['history'], nets=[m.config for m in nets])
     @property
     def weights(self): return self.nets[0].weights
     def forward(self, obs): return torch.cat([m(obs) for m in self.nets], -1)
@@ -241,16 +243,14 @@ def fits(self:Agent, env # gymnasium `VectorEnv`
     for k,v in facts_of(env).items():
         if self.facts[k] != v: raise OncoError(f'{k}: the environment has {v}, the agent was trained for {self.facts[k]}')
 
-# %% ../../nbs/50_treatment.network.ipynb #fbc007e9
+# %% ../../nbs/50_treatment.network.ipynb #603a25e1
 def together(
     *agents:Agent # Trained for the same environment, with the same parts of the reward, kind, history and risk
 )->Agent:
     "Agents that decide as one, by the mixture of what each expects"
     if not agents or not all(isinstance(a, Agent) for a in agents): raise OncoError(f'together: want agents, one at least, as in together(*agents); got {few([type(a).__name__ for a in agents]) or "none"}')
     world = ('fields','actions','doses','visit','parts')
-    def told(a): return {k: a.facts.get(k) for k in world} | dict(assay=a.facts.get('study', {}).get('assay'))
-    for i,a in enumerate(agents):
-        if odd := [k for k,v in told(a).items() if v != told(agents[0])[k]]: raise OncoError(f'together: agent {i+1} of {len(agents)} has {odd[0]} {told(a)[odd[0]]}, the first one {told(agents[0])[odd[0]]}')
+    _alike('together: agent', [{k: a.facts.get(k) for k in world} | dict(assay=a.facts.get('study', {}).get('assay')) for a in agents])
     if len(agents) == 1: return agents[0]
     studies = [a.facts.get('study', {}) for a in agents]
     facts = {k: agents[0].facts.get(k) for k in world} | dict(study={k: v for k,v in studies[0].items() if all(s.get(k) == v for s in studies)},
